@@ -1,0 +1,15 @@
+"""Alembic's door: runs the migrations on the connection that `run.py` opened and locked. There is no alembic.ini."""
+
+from alembic import context
+
+from models.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,  # SQLite can't alter most things in place
+    compare_type=True,
+    compare_server_default=True,
+)
+with context.begin_transaction():  # the caller's own transaction: all pending migrations or none
+    context.run_migrations()
