@@ -25,7 +25,8 @@ class CustomerRow(Base):
     )
     id: Mapped[auto_id]
     name: Mapped[text]
-    name_key: Mapped[text]  # case-folded name, for sorting and searching alike on every database
+    # case-folded name, for sorting and searching alike on every database (SQLite compares bytes, PostgreSQL as told)
+    name_key: Mapped[str] = mapped_column(Text().with_variant(Text(collation="C"), "postgresql"))
     domain: Mapped[text_null]
     aliases: Mapped[str] = mapped_column(Text, default="[]")
     environment: Mapped[str] = mapped_column(Text, default="production")
