@@ -72,8 +72,8 @@ def _key_id(key: str) -> str:
 
 
 def prepare_data_dir(settings: AppSettings) -> None:
-    """Make `DATA_DIR` and the embedded database's file, for us alone. A directory that is there already keeps its mode: it may be shared on
-    purpose.
+    """Make `DATA_DIR` and the embedded database's file, for us alone. A directory that is there already keeps its mode: it may
+    be shared on purpose.
 
     Raises:
         SettingsError: it can't be made or written.
