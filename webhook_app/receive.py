@@ -1,0 +1,147 @@
+"""The endpoint `POST /webhooks/stripe/<public id>`: verify, store, answer (FAULTS 3, issue 2.4).
+
+Nothing else happens in the request: no call to Stripe, no recompute, no session. 200 means the event is on disk. What can't be
+authenticated gets one constant 400, whatever was wrong with it; what is authentic and can't be used is kept as `quarantined`
+and answered 200, since a refusal would only earn three days of retries.
+"""
+
+import hashlib
+import time
+from typing import NamedTuple
+from zlib import crc32
+
+from flask import Blueprint, Response, request
+from models.stripe_reader.envelope import Envelope, read_envelope
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from models.errors import DatabaseAway, UnusableBody
+from models.store.failpoints import fp
+from models.store.inbox import NewEvent
+from models.stripe_reader.event_types import affects
+from webhook_app.connection_cache import Known
+from webhook_app.errors import problem
+from webhook_app.logs import log
+from webhook_app.services import Services, services
+from webhook_app.verify import verify
+
+MAX_BODY_BYTES = 1 << 20
+MAX_ID_CHARS = 255
+MAX_SECOND = 1 << 40  # far beyond any time Stripe may send, well within BIGINT
+
+_NOBODY = Known(id=0, livemode=False, account_id=None, secrets=(b"whsec_of_no_connection_at_all_000",))
+_REFUSED = b'{"type":"about:blank","title":"Bad request","status":400}'
+_STORED = b'{"received":true}'
+
+blueprint = Blueprint("receive", __name__)
+
+
+@blueprint.post("/webhooks/stripe/<public_id>")
+def receive(public_id: str) -> Response:
+    """One delivery of one event."""
+    received_ms = time.time_ns() // 1_000_000
+    if request.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity"):
+        return problem(415)
+    parts = services()
+    try:
+        body = read_body()
+        known = parts.connections.get(public_id)
+    except HTTPException as error:
+        return problem(error.code or 400)
+    except DatabaseAway:
+        return problem(503)
+    header = request.environ.get("HTTP_STRIPE_SIGNATURE")
+    verdict = verify(header, body, (known or _NOBODY).secrets, received_ms // 1000)
+    if known is None or verdict != "ok":
+        log.info("delivery_refused", reason=verdict if known else "unknown_connection", connection=known.id if known else None)
+        return Response(_REFUSED, 400, content_type="application/problem+json")
+    return store(parts, read_event(known, body, received_ms, parts.settings.partition_count))
+
+
+def read_body() -> bytes:
+    """The raw body, at most 1 MiB, chunked or not.
+
+    Raises:
+        RequestEntityTooLarge: it is larger; nothing beyond the limit was kept.
+        BadRequest: the client went away before its end.
+    """
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise RequestEntityTooLarge
+    request.max_content_length = MAX_BODY_BYTES
+    return request.get_data(cache=False)
+
+
+def store(parts: Services, row: NewEvent) -> Response:
+    """Answer after the COMMIT that holds `row`, or 503."""
+    try:
+        parts.inbox.store(row)
+    except Exception as error:  # whatever it was, the row is not known to be on disk: Stripe must try again
+        if not isinstance(error, DatabaseAway):
+            log.error("event_not_stored", kind=type(error).__name__)
+        return problem(503)
+    fp("before_answer")
+    return Response(_STORED, 200, content_type="application/json")
+
+
+class Marks(NamedTuple):
+    """What is known of a body that can't be used."""
+
+    event_id: str
+    type: str
+    created: int
+
+
+def read_event(known: Known, body: bytes, received_ms: int, partitions: int) -> NewEvent:
+    """The row for an authentic body: pending, ignored, or quarantined with the reason. Never raises."""
+    try:
+        envelope = read_envelope(body)
+    except UnusableBody as error:
+        return _quarantined(known, body, received_ms, str(error), None)
+    except Exception as error:  # the reader promises not to; an authentic body must not become a 500 (FAULTS F19)
+        return _quarantined(known, body, received_ms, f"unreadable ({type(error).__name__})", None)
+    wrong = _unusable(known, envelope)
+    if wrong:
+        return _quarantined(known, body, received_ms, wrong, envelope)
+    useful = envelope.thin or affects(envelope.type)
+    whose = envelope.customer_id or envelope.object_id or envelope.id
+    return NewEvent(
+        connection_id=known.id, event_id=envelope.id, type=envelope.type, api_version=envelope.api_version,
+        livemode=envelope.livemode, created=envelope.created, object_type=envelope.object_type, object_id=envelope.object_id,
+        customer_id=envelope.customer_id, partition=crc32(whose.encode()) % partitions, body=body, received_ms=received_ms,
+        status="pending" if useful else "ignored", done_ms=None if useful else received_ms,
+    )
+
+
+def _unusable(known: Known, envelope: Envelope) -> str | None:
+    """Why an event that could be read can't be used (FAULTS 4.2 line 0, F19, F37), or None."""
+    texts = (envelope.id, envelope.type, envelope.api_version, envelope.object_type, envelope.object_id, envelope.customer_id)
+    if not all(text is None or _storable(text) for text in texts):
+        return "an id, type or version that is no such thing"
+    if not 0 <= envelope.created < MAX_SECOND:
+        return "created is no time"
+    if envelope.livemode is not known.livemode:
+        return "livemode is not the connection's"
+    if envelope.account and known.account_id and envelope.account != known.account_id:
+        return "account is not the connection's"
+    return None
+
+
+def _quarantined(known: Known, body: bytes, received_ms: int, reason: str, envelope: Envelope | None) -> NewEvent:
+    log.warning("event_quarantined", connection=known.id, reason=reason)
+    marks = Marks(f"unreadable:{hashlib.sha256(body).hexdigest()}", "unreadable", received_ms // 1000)
+    if envelope is not None:
+        marks = Marks(
+            envelope.id if envelope.id and _storable(envelope.id) else marks.event_id,
+            envelope.type if _storable(envelope.type) else marks.type,
+            envelope.created if 0 <= envelope.created < MAX_SECOND else marks.created,
+        )
+    return NewEvent(
+        connection_id=known.id, event_id=marks.event_id, type=marks.type, api_version=None,
+        livemode=envelope.livemode if envelope else None, created=marks.created, object_type=None, object_id=None,
+        customer_id=None, partition=0, body=body, received_ms=received_ms, status="quarantined", error=reason,
+        done_ms=received_ms,
+    )
+
+
+def _storable(text: str) -> bool:
+    """PostgreSQL keeps no NUL, and its indexes no long keys; a lone surrogate is no text (FAULTS F19)."""
+    return len(text) <= MAX_ID_CHARS and text.isprintable()

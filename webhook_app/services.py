@@ -1,0 +1,32 @@
+"""What the web process has in hand: one `Services` per application, at `app.extensions["pivotal"]`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from flask import Flask, current_app
+
+from models.settings import AppSettings
+from models.store.session import Database
+from workers.queue import Bell
+
+if TYPE_CHECKING:
+    from models.store.keys import Keyring
+    from webhook_app.connection_cache import ConnectionCache
+    from webhook_app.group_commit import GroupCommit
+
+
+@dataclass(frozen=True)
+class Services:
+    """Settings, database, bell and keys, and the two parts of the endpoint that live as long as the process."""
+
+    settings: AppSettings
+    database: Database
+    bell: Bell
+    keyring: "Keyring"
+    connections: "ConnectionCache"
+    inbox: "GroupCommit"
+
+
+def services(app: Flask | None = None) -> Services:
+    """The services of `app`, or of the request's application."""
+    return cast(Services, (app or current_app).extensions["pivotal"])
