@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from models.tables import AppState, LoginAttempt, LoginSession, User
+from models.tables import LoginAttempt, LoginSession, User
 
 # Seconds of idleness and of life, by role.
 IDLE = {"admin": 30 * 60, "csm": 12 * 3600}
@@ -88,23 +88,12 @@ def end_sessions_of(conn: Connection, user_id: int, now: int) -> None:
 # --- Throttling ---------------------------------------------------------------------------------------
 
 
-def attempt_keys(conn: Connection, account: str, address: str) -> tuple[str, str]:
-    """The two keys a sign-in is counted under: account with address, and address alone. Keyed hashes, so that the table
-    tells nobody who tried."""
-    secret = _throttle_secret(conn)
+def attempt_keys(secret: bytes, account: str, address: str) -> tuple[str, str]:
+    """The two keys a sign-in is counted under: account with address, and address alone. Keyed hashes (`secret`: the key of
+    the sign-in cookies), so that the table tells nobody who tried."""
     both = hmac.digest(secret, f"both|{account}|{address}".encode("utf-8", "replace"), "sha256").hex()
     alone = hmac.digest(secret, f"address|{address}".encode("utf-8", "replace"), "sha256").hex()
     return both, alone
-
-
-def _throttle_secret(conn: Connection) -> bytes:
-    name = "throttle_key"
-    found = conn.execute(select(AppState.value).where(AppState.key == name)).scalar()
-    if found is None:
-        upsert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-        conn.execute(upsert(AppState).values(key=name, value=secrets.token_hex(32)).on_conflict_do_nothing())
-        found = conn.execute(select(AppState.value).where(AppState.key == name)).scalar_one()
-    return bytes.fromhex(found)
 
 
 def reserve_attempt(conn: Connection, keys: Sequence[str], now: int) -> int:
