@@ -41,7 +41,9 @@ class CurrencyOption(Value, frozen=True):
 
 
 class Price(Value, frozen=True):
-    """A price, or a legacy plan read as one (`from_plan`: such a copy carries no lookup key, so None means unknown)."""
+    """A price, or a legacy plan read as one (`from_plan`: such a copy carries no lookup key, so None means unknown).
+
+    `product_name`: the name inside an expanded product. `stub`: Stripe sent the id alone, so nothing else is known."""
 
     id: str
     type: str = "recurring"
@@ -63,6 +65,8 @@ class Price(Value, frozen=True):
     active: bool = True
     from_plan: bool = False
     deleted: bool = False
+    product_name: str | None = None
+    stub: bool = False
 
 
 class Product(Value, frozen=True):
@@ -172,6 +176,17 @@ class Invoice(Value, frozen=True):
     deleted: bool = False
 
 
+class InvoicePayment(Value, frozen=True):
+    """One payment of an invoice (since 2025-03-31.basil). It names its invoice and no customer."""
+
+    id: str
+    invoice: str | None = None
+    status: str | None = None
+    is_default: bool = False
+    created: int | None = None
+    payment: Payment | None = None
+
+
 class StripeCustomer(Value, frozen=True):
     """Theirs. `discount` is the customer's own discount."""
 
@@ -189,13 +204,15 @@ class StripeCustomer(Value, frozen=True):
 
 
 class Customer(Value, frozen=True):
-    """One of our customers. `domain` and `aliases` as the admin wrote them; matching normalises."""
+    """One of our customers. `domain` and `aliases` as the admin wrote them; matching normalises. `external_id`: its id in
+    the company's own system, which `metadata_key = customer_id` may name as well."""
 
     id: str
     name: str = ""
     domain: str | None = None
     aliases: tuple[str, ...] = ()
     environment: str = "production"
+    external_id: str | None = None
 
 
 class Scope(Value, frozen=True):

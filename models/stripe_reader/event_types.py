@@ -1,8 +1,7 @@
 """Which event types can change what we show (STRIPE 3.1). The others are stored and answered 200, and marked `ignored`.
 
-The list is short on purpose. A type that only doubles another of the same second (`invoice.payment_succeeded` beside
-`invoice.paid`, `plan.updated` beside `price.updated`, `invoice.created` beside `invoice.finalized`) would make every such
-pair ambiguous, and an ambiguous snapshot costs a read (FAULTS 4.2, line 6).
+`apply` goes by object, so every type whose object is a whole snapshot of something the rules read is worth applying, also one
+that only doubles another of the same second (`invoice.payment_succeeded` beside `invoice.paid`): equal facts cost no read.
 """
 
 _BY_FAMILY = {
@@ -11,11 +10,11 @@ _BY_FAMILY = {
         "created", "updated", "deleted", "paused", "resumed", "pending_update_applied", "pending_update_expired",
     ),
     "customer.discount": ("created", "updated", "deleted"),
-    "coupon": ("updated", "deleted"),
-    "price": ("updated", "deleted"),
-    "product": ("updated", "deleted"),
+    "coupon": ("created", "updated", "deleted"),
+    "price": ("created", "updated", "deleted"),
+    "product": ("created", "updated", "deleted"),
     "invoice": (
-        "finalized", "finalization_failed", "paid", "payment_failed", "payment_action_required", "payment_attempt_required",
+        "created", "finalized", "finalization_failed", "paid", "payment_succeeded", "payment_failed", "payment_action_required", "payment_attempt_required",
         "updated", "voided", "marked_uncollectible", "overpaid", "overdue", "will_be_due", "deleted",
     ),
     "invoice_payment": ("paid",),

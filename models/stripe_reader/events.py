@@ -1,0 +1,54 @@
+"""A whole event: the envelope, the object inside it, and what it was before."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from models.errors import UnusableBody
+from models.stripe_reader.envelope import Envelope, envelope_of
+from models.stripe_reader.limits import check_limits
+
+# Fractions never go through binary floats: money is exact (RULES, opening).
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class Event(Envelope, frozen=True, kw_only=True):
+    """An event with its content. `object`: the Stripe object as sent (of a thin event: `related_object`).
+
+    `previous_attributes`: the changed fields' values before, on `*.updated` only.
+    """
+
+    object: dict[str, Any]
+    previous_attributes: dict[str, Any] | None = None
+
+
+def read_event(raw: bytes) -> Event:
+    """Decode a stored body in full. Raises only `UnusableBody`, for what `read_envelope` refuses and a missing object."""
+    body = decode_json(raw)
+    envelope = envelope_of(body if isinstance(body, dict) else {})
+    found = _object(body, envelope.thin)
+    if found is None:
+        raise UnusableBody("the event carries no object")
+    data = body.get("data")
+    previous = data.get("previous_attributes") if isinstance(data, dict) else None
+    return Event(
+        **msgspec.structs.asdict(envelope),
+        object=found,
+        previous_attributes=previous if isinstance(previous, dict) else None,
+    )
+
+
+def decode_json(raw: bytes) -> Any:
+    """JSON from Stripe as plain values, fractions as `Decimal`. Raises `UnusableBody` when it can't be read."""
+    check_limits(raw)
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+        raise UnusableBody("the body is no JSON that can be read") from None
+
+
+def _object(body: Any, thin: bool) -> dict[str, Any] | None:
+    data = body.get("data")
+    found = body.get("related_object") if thin else data.get("object") if isinstance(data, dict) else None
+    return found if isinstance(found, dict) else None

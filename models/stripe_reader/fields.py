@@ -1,0 +1,136 @@
+"""Reading single fields of a Stripe object, tolerantly but never guessing money.
+
+What is missing or null is absent. Text we can do without is treated as absent when it is junk. A number the rules need
+(an amount, a quantity, a time) that is there and is no number makes the object unreadable: money is never guessed.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+from models.errors import Unreadable
+
+Data = Mapping[str, object]
+
+# Stripe amounts have up to 12 digits and 12 places. The bounds keep absurd numbers (1e400000 is nine bytes of JSON) from
+# turning into megabytes of digits, and whole numbers inside what both databases hold.
+_MOST_DIGITS_BEFORE_POINT = 18
+_MOST_PLACES = 24
+_LARGEST_WHOLE = 2**63 - 1
+_END_OF_TIME = 253_402_300_799  # 9999-12-31, the last second Python's datetime can show
+
+
+class Fields:
+    """The fields of one object. `owner` is the id that an `Unreadable` names."""
+
+    __slots__ = ("data", "owner")
+
+    def __init__(self, data: Data, owner: str) -> None:
+        self.data = data
+        self.owner = owner
+
+    def text(self, key: str) -> str | None:
+        """The text at `key`; anything else, the empty text included, is absent."""
+        value = self.data.get(key)
+        return value if isinstance(value, str) and value else None
+
+    def word(self, key: str, default: str) -> str:
+        """A word of Stripe's (a status, a type), unknown ones included; absent: `default`."""
+        return self.text(key) or default
+
+    def flag(self, key: str) -> bool:
+        """True only where Stripe says true."""
+        return self.data.get(key) is True
+
+    def part(self, key: str) -> Data | None:
+        """The object at `key`, if it is one."""
+        value = self.data.get(key)
+        return value if isinstance(value, Mapping) else None
+
+    def reference(self, key: str) -> str | None:
+        """The id at `key`, whether Stripe sent the id or the expanded object."""
+        return reference(self.data.get(key))
+
+    def decimal(self, key: str) -> Decimal | None:
+        """An exact number, minor units for amounts. Raises `Unreadable` for what is no number."""
+        value = self.data.get(key)
+        if value is None:
+            return None
+        number = _exact(value)
+        if number is None:
+            raise Unreadable(self.owner, f"{key} is no number")
+        return number
+
+    def whole(self, key: str) -> int | None:
+        """A whole number. Raises `Unreadable` for what is none, or has too many digits to be stored."""
+        value = self.data.get(key)
+        if type(value) is int and -_LARGEST_WHOLE <= value <= _LARGEST_WHOLE:
+            return value
+        number = self.decimal(key)
+        if number is None:
+            return None
+        if number != number.to_integral_value() or abs(number) > _LARGEST_WHOLE:
+            raise Unreadable(self.owner, f"{key} is no whole number")
+        return int(number)
+
+    def moment(self, key: str) -> int | None:
+        """A time in unix seconds. Raises `Unreadable` for what is none."""
+        value = self.whole(key)
+        if value is not None and not 0 <= value <= _END_OF_TIME:
+            raise Unreadable(self.owner, f"{key} is no time")
+        return value
+
+    def lower(self, key: str) -> str | None:
+        """A currency code, lower-case as Stripe sends it."""
+        value = self.text(key)
+        return value.lower() if value else None
+
+
+def fields_of(value: object, kind: str) -> Fields:
+    """The fields of `value`, named by its id. Raises `Unreadable` when it is no object or its id is no text."""
+    if not isinstance(value, Mapping):
+        raise Unreadable(value if isinstance(value, str) and value else kind, f"{kind} is no object")
+    object_id = value.get("id")
+    if not isinstance(object_id, str) or not object_id:
+        raise Unreadable(kind, f"{kind} has no id")
+    return Fields(value, object_id)
+
+
+def reference(value: object) -> str | None:
+    """The id in an expandable field: the text itself, or the `id` of the object that stands there."""
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    return value if isinstance(value, str) and value else None
+
+
+def listed(value: object) -> list[object] | None:
+    """The entries of an embedded list, bare or as a list object; None when it is neither."""
+    if isinstance(value, Mapping):
+        value = value.get("data")
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def truncated(value: object) -> bool:
+    """Whether an embedded list holds only its first page (`has_more`, FAULTS F24)."""
+    return isinstance(value, Mapping) and value.get("has_more") is True
+
+
+def _exact(value: object) -> Decimal | None:
+    """`value` as an exact finite number of bearable size. A float goes through its shortest text, never its binary."""
+    if isinstance(value, bool) or not isinstance(value, int | str | float | Decimal):
+        return None
+    if isinstance(value, str) and len(value) > _MOST_DIGITS_BEFORE_POINT + _MOST_PLACES:
+        return None
+    if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+        return None
+    try:
+        number = value if isinstance(value, Decimal) else Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if _bearable(number) else None
+
+
+def _bearable(number: Decimal) -> bool:
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):
+        return False  # NaN and the infinities
+    return not number or (exponent >= -_MOST_PLACES and number.adjusted() <= _MOST_DIGITS_BEFORE_POINT)

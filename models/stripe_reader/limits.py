@@ -1,0 +1,76 @@
+"""What no webhook body may hold, checked before anything is decoded (FAULTS F19, S09).
+
+The checks are cheap first: one pass in C over the bytes tells nearly every real body good, and only a suspicious one is
+looked at closely.
+"""
+
+import re
+from typing import NoReturn
+
+from models.errors import UnusableBody
+
+DEEPEST = 64
+MOST_DIGITS = 32
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NUMBER = re.compile(rb"(?<![^\s:,\[])-?[0-9][-+0-9.eE]{32,}")
+_DIGITS_AS_0 = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else byte for byte in range(256))
+_LONG_NUMBER = b"0" * (MOST_DIGITS + 1)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if chr(byte) not in "[]{}")
+# An escaped backslash before the u makes it plain text: `\\u0000` in a body is no NUL.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_SURROGATES = re.compile(rb"(?<!\\)(?:\\\\)*((?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+)")
+_PAIRS = re.compile(rb"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})+")
+
+
+def check_limits(raw: bytes) -> None:
+    """Refuse a body that is no UTF-8, holds NUL or half a surrogate pair, nests too deeply or has absurd numbers.
+
+    Raises `UnusableBody` with one line that says which.
+    """
+    if not raw.isascii():
+        _check_utf8(raw)
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST:
+        _check_depth(raw)
+    if _LONG_NUMBER in raw.translate(_DIGITS_AS_0):
+        _check_numbers(raw)
+    if b"\\u" in raw:
+        _check_escapes(raw)
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise UnusableBody(problem)
+
+
+def _check_utf8(raw: bytes) -> None:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UnusableBody("the body is not UTF-8") from None
+
+
+def _check_depth(raw: bytes) -> None:
+    """Peel the innermost brackets off, one level a round."""
+    brackets = _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS)
+    for _ in range(DEEPEST):
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not brackets:
+            return
+    if brackets.count(b"{") + brackets.count(b"[") > 0:
+        _refuse(f"the body nests deeper than {DEEPEST} or its brackets don't match")
+
+
+def _check_numbers(raw: bytes) -> None:
+    if not _NUMBER.search(raw):
+        return  # long digits inside a word, as in a link
+    for number in _NUMBER.findall(_STRING.sub(b"", raw)):
+        if sum(48 <= byte <= 57 for byte in number) > MOST_DIGITS:
+            _refuse(f"the body holds a number of more than {MOST_DIGITS} digits")
+
+
+def _check_escapes(raw: bytes) -> None:
+    if b"\\u0000" in raw and _NUL.search(raw):
+        _refuse("the body holds a NUL character")
+    for run in _SURROGATES.findall(raw):
+        if not _PAIRS.fullmatch(run):
+            _refuse("the body holds half of a surrogate pair")

@@ -1,0 +1,112 @@
+"""Customers and subscriptions of any API version from 2019 on (STRIPE 2.2, 2.3): plain dict in, value out.
+
+Every `read_*` raises only `Unreadable`: no id, an id that is no text, or a number the rules need that is no number.
+"""
+
+from collections.abc import Mapping
+
+from models.domain.types import StripeCustomer, Subscription, SubscriptionItem
+from models.errors import Unreadable
+from models.stripe_reader.discounts import read_coupon, read_discount, read_discounts
+from models.stripe_reader.fields import Fields, fields_of, listed, truncated
+from models.stripe_reader.invoices import read_invoice, read_invoice_payment, read_payment_intent
+from models.stripe_reader.prices import read_item_price, read_price, read_product
+
+__all__ = [
+    "read_coupon",
+    "read_customer",
+    "read_discount",
+    "read_invoice",
+    "read_invoice_payment",
+    "read_payment_intent",
+    "read_price",
+    "read_product",
+    "read_subscription",
+]
+
+
+def read_customer(data: object) -> StripeCustomer:
+    """A Stripe customer, or the stub `{id, deleted: true}` that stands for a deleted one."""
+    fields = fields_of(data, "customer")
+    discounts = read_discounts(fields)
+    return StripeCustomer(
+        id=fields.owner,
+        email=fields.text("email"),
+        name=fields.text("name"),
+        created=fields.moment("created"),
+        currency=fields.lower("currency"),
+        metadata=_metadata(fields),
+        discount=discounts[0] if discounts else None,
+        deleted=fields.flag("deleted"),
+    )
+
+
+def read_subscription(data: object) -> Subscription:
+    """A subscription with its items, whatever its API version.
+
+    `customer` is null beside `customer_account` for Accounts v2. A subscription whose status or items can't be seen is
+    `Unreadable`: it must not pass for one that brings nothing.
+    """
+    fields = fields_of(data, "subscription")
+    status = fields.text("status")
+    if status is None:
+        raise Unreadable(fields.owner, "subscription has no status")
+    items = fields.data.get("items")
+    return Subscription(
+        id=fields.owner,
+        customer=fields.reference("customer") or fields.text("customer_account"),
+        status=status,
+        currency=fields.lower("currency"),
+        created=fields.moment("created"),
+        start_date=_start_date(fields),
+        items=_items(fields),
+        items_truncated=truncated(items),
+        discounts=read_discounts(fields),
+        cancel_at=fields.moment("cancel_at"),
+        cancel_at_period_end=fields.flag("cancel_at_period_end"),
+        canceled_at=fields.moment("canceled_at"),
+        ended_at=fields.moment("ended_at"),
+        collection_paused=bool(fields.part("pause_collection")),
+        current_period_end=fields.moment("current_period_end"),
+        trial_end=fields.moment("trial_end"),
+        collection_method=fields.text("collection_method") or fields.text("billing"),
+        latest_invoice=fields.reference("latest_invoice"),
+    )
+
+
+def _start_date(fields: Fields) -> int | None:
+    """`start_date`; before it existed the earlier of `created` and `start`, which moved with every change."""
+    start = fields.moment("start_date")
+    if start is not None:
+        return start
+    known = [at for at in (fields.moment("created"), fields.moment("start")) if at is not None]
+    return min(known) if known else None
+
+
+def _items(fields: Fields) -> tuple[SubscriptionItem, ...]:
+    """The items; the oldest shape has one `plan` and `quantity` on the subscription itself."""
+    entries = listed(fields.data.get("items"))
+    if entries is not None:
+        return tuple(_read_item(entry, fields.owner) for entry in entries)
+    if fields.data.get("items") is not None or fields.data.get("plan") is None:
+        raise Unreadable(fields.owner, "subscription has no list of items")
+    return (SubscriptionItem(id="", price=read_item_price(fields), quantity=fields.whole("quantity")),)
+
+
+def _read_item(data: object, owner: str) -> SubscriptionItem:
+    if not isinstance(data, Mapping):
+        raise Unreadable(owner, "an item is no object")
+    fields = Fields(data, owner)
+    return SubscriptionItem(
+        id=fields.text("id") or "",
+        price=read_item_price(fields),
+        quantity=fields.whole("quantity"),
+        discounts=read_discounts(fields),
+        current_period_end=fields.moment("current_period_end"),
+    )
+
+
+def _metadata(fields: Fields) -> dict[str, str]:
+    """Metadata as text to text; what isn't text is left out."""
+    metadata = fields.part("metadata") or {}
+    return {key: value for key, value in metadata.items() if isinstance(value, str)}
