@@ -89,3 +89,7 @@ class StripeBadRequest(StripeTrouble):
     """400 and other refusals of our parameters: a fault of ours, shown with Stripe's `param`."""
 
     passing = False
+
+
+class StripeStopped(StripeTrouble):
+    """The process is stopping (or lost its lease), so the read was given up."""
