@@ -72,9 +72,7 @@ def _matches(checked: Document, mirror: Mirror) -> dict[str, Match]:
 
 def _summary(customer_id: str, checked: Document, mirror: Mirror, matches: Mapping[str, Match]) -> Summary:
     stripe_ids = [stripe_id for stripe_id, match in matches.items() if match.customer_id == customer_id]
-    accounts = tuple(
-        _account(mirror.customers[stripe_id], mirror, matches[stripe_id]) for stripe_id in sorted(stripe_ids)
-    )
+    accounts = tuple(_account(mirror.customers[stripe_id], mirror, matches[stripe_id]) for stripe_id in sorted(stripe_ids))
     snapshot = Snapshot(
         customer_id=customer_id,
         accounts=accounts,

@@ -37,12 +37,15 @@ class Directory:
         self._ids.add(customer.id)
         if customer.external_id:
             self._external.setdefault(customer.external_id, set()).add(customer.id)
-        names: list[tuple[str, Kind]] = [(alias, "alias") for alias in customer.aliases]
+        for alias in customer.aliases:
+            self._hold(customer.id, alias, "alias")
         # The domain comes last, so that a name held both ways reads as the domain.
-        for text, kind in [*names, (customer.domain or "", "domain")]:
-            name = normalise_name(text)
-            if name:
-                self._names.setdefault(name, {})[customer.id] = kind  # type: ignore[assignment]
+        self._hold(customer.id, customer.domain or "", "domain")
+
+    def _hold(self, customer_id: str, text: str, kind: Kind) -> None:
+        name = normalise_name(text)
+        if name:
+            self._names.setdefault(name, {})[customer_id] = kind
 
     def holders(self, name: str) -> Mapping[str, Kind]:
         """Who holds a normalised host or full address: our customer's id -> held as domain or alias."""
@@ -109,8 +112,7 @@ def _by_metadata(customer: StripeCustomer, settings: Settings, directory: Direct
         return Match(customer.id, "matched", "metadata", named)
     if settings.metadata_key == "customer_id":
         return None
-    found = _held(customer, directory, normalise_name(value), "metadata")
-    return found
+    return _held(customer, directory, normalise_name(value), "metadata")
 
 
 def _by_email(customer: StripeCustomer, settings: Settings, directory: Directory) -> Match:

@@ -8,7 +8,7 @@ from models.domain import fx as rates
 from models.domain.discounts import Line, apply, unexpired
 from models.domain.money import divisor, shown
 from models.domain.pricing import Priced, monthly_factor, price_item
-from models.domain.scope import in_scope, item_in_scope, price_of
+from models.domain.scope import in_scope, item_in_scope, price_of, product_of
 from models.domain.types import Catalog, Discount, FxTable, Price, Settings, Subscription, SubscriptionItem
 
 COUNTING = frozenset({"active", "past_due"})
@@ -76,11 +76,10 @@ def subscription_mrr(subscription: Subscription, customer_discount: Discount | N
     native = None if unknown else _monthly(items)
     usd = None if native is None else rates.usd_cents(native, currency, rules.fx)
     derivation = _head(subscription, currency, None)
-    derivation.update(_figures(items, steps, native, usd, currency, rules.fx), unknown=sorted(unknown))
+    derivation |= {"items": [_item_figures(entry) for entry in items], "discounts": steps, "unknown": sorted(unknown)}
+    derivation |= _figures(native, usd, currency, rules.fx)
     flags += _item_flags(items)
-    return SubscriptionMrr(
-        subscription, True, True, currency, native, usd, tuple(sorted(unknown)), flags, derivation
-    )
+    return SubscriptionMrr(subscription, True, True, currency, native, usd, tuple(sorted(unknown)), flags, derivation)
 
 
 def _left_out(subscription: Subscription, reached: bool, settings: Settings) -> str | None:
@@ -123,9 +122,8 @@ def _items(subscription: Subscription, currency: str, rules: Rules) -> list[_Ite
     for item in subscription.items:
         price = price_of(item, rules.catalog)
         priced = price_item(price, item.quantity, currency)
-        product = (price and price.product) or (item.price and item.price.product)
         counted = item_in_scope(item, rules.settings.scope, rules.catalog)
-        line = Line(priced.amount, product, counted, priced.reason)
+        line = Line(priced.amount, product_of(item, rules.catalog), counted, priced.reason)
         found.append(_Item(item, price, priced, line, priced.amount, []))
     return found
 
@@ -178,19 +176,10 @@ def _head(subscription: Subscription, currency: str, left_out: str | None) -> di
     }
 
 
-def _figures(
-    items: list[_Item],
-    discounts: list[dict[str, object]],
-    native: Fraction | None,
-    usd: Fraction | None,
-    currency: str,
-    fx: FxTable,
-) -> dict[str, object]:
-    """The steps and the figures of one counting subscription, as plain JSON values (RULES 5.6)."""
+def _figures(native: Fraction | None, usd: Fraction | None, currency: str, fx: FxTable) -> dict[str, object]:
+    """The figures of one counting subscription and how they became USD, as plain JSON values (RULES 5.6)."""
     rate = rates.rate(fx, currency)
     return {
-        "items": [_item_figures(entry) for entry in items],
-        "discounts": discounts,
         "native_monthly": None if native is None else shown(native),
         "minor_units": divisor(currency),
         "rate": None if rate is None else str(rate),

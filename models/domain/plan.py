@@ -7,7 +7,7 @@ from fractions import Fraction
 import msgspec
 
 from models.domain.mrr import SubscriptionMrr
-from models.domain.scope import item_in_scope, lookup_key_of, price_of
+from models.domain.scope import item_in_scope, lookup_key_of, price_of, product_of
 from models.domain.types import Catalog, Scope, Subscription, SubscriptionItem
 
 _INTERVAL = re.compile(r"[_-](?:monthly|yearly|annual|quarterly|weekly|month|year)$", re.IGNORECASE)
@@ -73,6 +73,6 @@ def _name(item: SubscriptionItem, catalog: Catalog) -> str | None:
     if price is None:
         return None
     inline = item.price or price
-    product = catalog.products.get(price.product or inline.product or "")
+    product = catalog.products.get(product_of(item, catalog) or "")
     name = (product and product.name) or price.product_name or inline.product_name
     return name or price.nickname or inline.nickname or price.id

@@ -32,10 +32,8 @@ def price_item(price: Price | None, quantity: int | None, currency: str) -> Pric
     """The amount of one item in `currency`, the subscription's (RULES 5.2, lines 1 to 4). Never an error."""
     if price is None or price.stub:
         return _NO_AMOUNT
-    if price.type == "one_time":
-        return _ONE_TIME
-    if price.usage_type == "metered":
-        return _METERED
+    if price.type == "one_time" or price.usage_type == "metered":
+        return _ONE_TIME if price.type == "one_time" else _METERED
     option = _in_currency(price, currency)
     inclusive = (option.tax_behavior if option and option.tax_behavior else price.tax_behavior) == "inclusive"
     units = 1 if quantity is None else quantity

@@ -38,14 +38,20 @@ def lookup_key_of(item: SubscriptionItem, catalog: Catalog) -> str | None:
     return mirrored.lookup_key or catalog.kept_lookup_keys.get(inline.id) or inline.lookup_key
 
 
+def product_of(item: SubscriptionItem, catalog: Catalog) -> str | None:
+    """The id of the product an item's price belongs to."""
+    price = price_of(item, catalog)
+    if price is None or item.price is None:
+        return None
+    return price.product or item.price.product
+
+
 def item_in_scope(item: SubscriptionItem, scope: Scope, catalog: Catalog) -> bool:
     """Whether an item counts at all. A scope of a kind we don't know holds nothing."""
     if scope.kind == "all":
         return True
     if scope.kind == "products":
-        price = price_of(item, catalog)
-        product = price and (price.product or (item.price and item.price.product))
-        return product in scope.values
+        return product_of(item, catalog) in scope.values
     return scope.kind == "lookup_keys" and lookup_key_of(item, catalog) in scope.values
 
 

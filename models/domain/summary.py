@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
 from models.domain import fx as rates
 from models.domain.accounts import Brought, bring, changes_after, choose, leader, uses_rate
@@ -32,9 +33,7 @@ def summarize(snapshot: Snapshot, settings: Settings, fx: FxTable, now: int) -> 
     """
     rules = Rules(settings, snapshot.catalog, fx, now)
     matched = [(account, match) for account in snapshot.accounts if (match := _match(account, snapshot.customer_id))]
-    brought = sorted(
-        (bring(account, match, rules) for account, match in matched), key=lambda entry: entry.account.customer.id
-    )
+    brought = sorted((bring(account, match, rules) for account, match in matched), key=lambda entry: entry.account.customer.id)
     counted, ambiguous = choose(brought, snapshot.decision)
     results = [result for entry in counted for result in entry.results]
     state = payment_state((invoice for entry in counted for invoice in entry.invoices), now)
@@ -170,7 +169,7 @@ def _cancels_at(results: Iterable[SubscriptionMrr]) -> int | None:
     return min((end for end in ends if end is not None), default=None)
 
 
-def _payment_details(state: PaymentState) -> dict[str, object]:
+def _payment_details(state: PaymentState) -> dict[str, Any]:
     """The deciding invoice, and why it is unpaid while it is."""
     invoice = state.deciding
     if invoice is None or state.status == "paid":

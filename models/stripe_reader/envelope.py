@@ -50,9 +50,12 @@ class _Object(msgspec.Struct):
     customer_account: str | None = None
 
 
+_NOTHING = msgspec.Raw(b"null")  # Raw stands for whatever comes, so it may not be joined with None
+
+
 class _Data(msgspec.Struct):
     object: _Object
-    previous_attributes: msgspec.Raw | None = None
+    previous_attributes: msgspec.Raw = _NOTHING
 
 
 class _Snapshot(msgspec.Struct):
@@ -98,7 +101,7 @@ def read_envelope(raw: bytes) -> Envelope:
         object_type=found.object,
         object_id=found.id or None,
         customer_id=_customer(found),
-        has_previous_attributes=previous is not None and previous not in (b"null", b"{}"),
+        has_previous_attributes=bytes(previous) not in (b"null", b"{}"),
     )
 
 

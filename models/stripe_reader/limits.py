@@ -13,7 +13,8 @@ DEEPEST = 64
 MOST_DIGITS = 32
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NUMBER = re.compile(rb"(?<![^\s:,\[])-?[0-9][-+0-9.eE]{32,}")
+_NUMBER = re.compile(rb"[-+0-9.eE]{33,}")
+_BEFORE_NUMBERS = (b"", b" ", b"\t", b"\r", b"\n", b":", b",", b"[")
 _DIGITS_AS_0 = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else byte for byte in range(256))
 _LONG_NUMBER = b"0" * (MOST_DIGITS + 1)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if chr(byte) not in "[]{}")
@@ -32,9 +33,10 @@ def check_limits(raw: bytes) -> None:
         _check_utf8(raw)
     if raw.count(b"{") + raw.count(b"[") > DEEPEST:
         _check_depth(raw)
-    if _LONG_NUMBER in raw.translate(_DIGITS_AS_0):
-        _check_numbers(raw)
-    if b"\\u" in raw:
+    digits_as_0 = raw.translate(_DIGITS_AS_0)
+    if _LONG_NUMBER in digits_as_0:
+        _check_numbers(raw, digits_as_0)
+    if b"\\" in raw and b"\\u" in raw:
         _check_escapes(raw)
 
 
@@ -60,9 +62,18 @@ def _check_depth(raw: bytes) -> None:
         _refuse(f"the body nests deeper than {DEEPEST} or its brackets don't match")
 
 
-def _check_numbers(raw: bytes) -> None:
-    if not _NUMBER.search(raw):
-        return  # long digits inside a word, as in a link
+def _check_numbers(raw: bytes, digits_as_0: bytes) -> None:
+    """Look only where a long run of digits stands: after a letter or a quote it is part of a word, as in a link."""
+    start = digits_as_0.find(_LONG_NUMBER)
+    while start >= 0:
+        end = len(digits_as_0) - len(digits_as_0[start:].lstrip(b"0"))
+        if raw[start - 1 : start] in _BEFORE_NUMBERS:
+            _check_tokens(raw)
+            return
+        start = digits_as_0.find(_LONG_NUMBER, end)
+
+
+def _check_tokens(raw: bytes) -> None:
     for number in _NUMBER.findall(_STRING.sub(b"", raw)):
         if sum(48 <= byte <= 57 for byte in number) > MOST_DIGITS:
             _refuse(f"the body holds a number of more than {MOST_DIGITS} digits")
