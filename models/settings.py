@@ -87,6 +87,15 @@ class AppSettings(BaseSettings):
         return Path(tempfile.gettempdir()) / f"pivotal-{os.getuid()}-{digest}"
 
     @property
+    def address(self) -> str:
+        """Where a browser finds us: the first of `ALLOWED_HOSTS` behind https, else the host and port we listen on."""
+        first = self.allowed_hosts.split(",")[0].strip()
+        if self.https and first:
+            return f"https://{first}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
+        return f"{'https' if self.https else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
     def redis(self) -> str:
         """Redis URL: `REDIS_URL`, else the embedded Valkey's Unix socket."""
         if self.redis_url is not None:

@@ -1,6 +1,8 @@
 """Connections: one Stripe account in one mode. Secrets go in and come out here only, sealed at rest (FAULTS S12, S21)."""
 
+import json
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,6 +186,12 @@ def roll_webhook_secret(connection: Connection, keyring: Keyring, connection_id:
     )
 
 
+def record_permissions(connection: Connection, connection_id: int, missing: Collection[str]) -> None:
+    """Keep which permissions the key was seen to lack (words such as rak_product_read), for the pages."""
+    words = json.dumps(sorted(missing))
+    connection.execute(update(Table).where(Table.id == connection_id).values(missing_permissions=words))
+
+
 _PLAIN = tuple(getattr(Table, name) for name in ConnectionRecord.__dataclass_fields__)
 
 
@@ -202,5 +210,6 @@ __all__ = [
     "load_connection_by_public_id",
     "load_connections",
     "load_webhook_secrets",
+    "record_permissions",
     "roll_webhook_secret",
 ]
