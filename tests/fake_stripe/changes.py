@@ -1,0 +1,8 @@
+"""Everything that can happen in the account, with its events (STRIPE 10.3)."""
+
+from tests.fake_stripe.change_catalog import CatalogChanges
+from tests.fake_stripe.change_subscriptions import SubscriptionChanges
+
+
+class Changes(CatalogChanges, SubscriptionChanges):
+    """`fake.change.…`: one method per change."""

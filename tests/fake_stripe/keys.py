@@ -1,0 +1,65 @@
+"""API keys: restricted and secret, live and test, revoked; and what a restricted one may read (STRIPE 6.1)."""
+
+import msgspec
+
+from tests.fake_stripe.errors import ApiError, no_key, not_permitted
+from tests.fake_stripe.routes import PERMISSION
+
+ALL_READS = frozenset(PERMISSION.values())
+RECOMMENDED = ALL_READS - {"rak_account_read"}
+
+
+class ApiKey(msgspec.Struct):
+    """`permissions` None means everything (a secret key). A wrong mode sees none of this account's objects."""
+
+    secret: str
+    livemode: bool
+    permissions: frozenset[str] | None = None
+    revoked: bool = False
+
+
+class Keys:
+    """All keys of the account."""
+
+    def __init__(self, account_id: str) -> None:
+        self._keys: dict[str, ApiKey] = {}
+        self._account_id = account_id
+
+    def add(self, secret: str, *, permissions: frozenset[str] | None = None) -> ApiKey:
+        """A key by its text: `rk_live_…`, `rk_test_…`, `sk_live_…`, `sk_test_…`."""
+        kind, mode = secret.split("_")[:2]
+        if kind == "rk" and permissions is None:
+            permissions = ALL_READS
+        self._keys[secret] = ApiKey(secret, mode == "live", permissions if kind == "rk" else None)
+        return self._keys[secret]
+
+    def find(self, authorization: str) -> ApiKey:
+        """The key of an `Authorization` header.
+
+        Raises:
+            ApiError: 401 without one, for an unknown or a revoked one.
+        """
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise no_key()
+        key = self._keys.get(secret)
+        if key is None:
+            raise ApiError(401, f"Invalid API Key provided: {masked(secret)}")
+        if key.revoked:
+            raise ApiError(401, f"Expired API Key provided: {masked(secret)}", code="api_key_expired")
+        return key
+
+    def check(self, key: ApiKey, kind: str) -> None:
+        """May this key read objects of this kind?
+
+        Raises:
+            ApiError: 403 with the sentence that names the permission.
+        """
+        needed = PERMISSION.get(kind)
+        if key.permissions is not None and needed is not None and needed not in key.permissions:
+            raise not_permitted(masked(key.secret), self._account_id, needed)
+
+
+def masked(secret: str) -> str:
+    """As Stripe shows a key in its errors."""
+    return secret[:8] + "*" * max(0, len(secret) - 12) + secret[-4:] if len(secret) > 12 else "****"

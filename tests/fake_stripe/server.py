@@ -1,0 +1,170 @@
+"""`FakeStripe`: the account, its API on loopback, its changes and its deliveries, in one object."""
+
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.fake_stripe import versions
+from tests.fake_stripe.api import Api, Request, Response
+from tests.fake_stripe.changes import Changes
+from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.delivery import RECOMMENDED, Deliveries, Endpoint, Send
+from tests.fake_stripe.events import Recorder
+from tests.fake_stripe.expand import read_tree
+from tests.fake_stripe.faults import Faults, Limits, Reads
+from tests.fake_stripe.http import HttpServer
+from tests.fake_stripe.keys import Keys
+from tests.fake_stripe.records import Event
+from tests.fake_stripe.render import Json, render
+from tests.fake_stripe.sending import HttpSender
+from tests.fake_stripe.state import State
+
+
+class FakeStripe:
+    """One Stripe account in one mode. `with FakeStripe() as fake:` serves `fake.url`; without `with`, ask `fake.request`."""
+
+    def __init__(self, *, seed: int = 1, clock: Clock | None = None, livemode: bool = True, version: str = versions.PINNED,
+                 limits: Limits | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.clock = clock or Clock()
+        self.state = State(seed=seed, clock=self.clock, livemode=livemode)
+        self.version = version
+        self.keys = Keys(self.state.account_id)
+        mode = "live" if livemode else "test"
+        self.api_key = f"rk_{mode}_{self.state.new_id('charge')[4:]}"
+        self.keys.add(self.api_key)
+        self.webhook_secret = f"whsec_{self.state.new_id('charge')[4:]}"
+        self.faults = Faults(seed)
+        self.limits = limits or Limits()
+        self.api = Api(self.state, self.keys, self.faults, self.limits, default_version=version)
+        self.deliveries: list[Deliveries] = []
+        self.recorder = Recorder(self.state, self.api.context, self._versions)
+        self.recorder.listeners.append(self._offer)
+        self.change = Changes(self.state, self.recorder)
+        self._address = (host, port)
+        self._server: HttpServer | None = None
+
+    def __enter__(self) -> "FakeStripe":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Serve the API."""
+        host, port = self._address
+        self._server = HttpServer(self.api.handle, host=host, port=port)
+        self._server.on_start = self._count_running
+        self._server.start()
+
+    def _count_running(self, running: int) -> None:
+        self.limits.running = running
+
+    def stop(self) -> None:
+        """End the API and all deliveries."""
+        for deliveries in self.deliveries:
+            deliveries.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def server(self) -> HttpServer:
+        """The HTTP server (its `latency`, how many requests run at once)."""
+        assert self._server is not None, "not started"
+        return self._server
+
+    @property
+    def url(self) -> str:
+        """The API's base address."""
+        host, port = self.server.address
+        return f"http://{host}:{port}"
+
+    @property
+    def reads(self) -> Reads:
+        """What was asked of the API."""
+        return self.api.reads
+
+    @property
+    def account_id(self) -> str:
+        """`acct_…`."""
+        return self.state.account_id
+
+    # --- without HTTP -------------------------------------------------------------------------------
+
+    def request(self, path: str, params: dict[str, Any] | None = None, *, key: str | None = None,
+                version: str | None = None) -> Response:
+        """Ask the API in this process. Lists in `params` become `name[]`, dictionaries `name[key]`."""
+        pairs: list[tuple[str, str]] = []
+        for name, value in (params or {}).items():
+            if isinstance(value, list | tuple):
+                pairs += [(f"{name}[]", str(v)) for v in value]
+            elif isinstance(value, dict):
+                pairs += [(f"{name}[{k}]", str(v)) for k, v in value.items()]
+            else:
+                pairs.append((name, str(value).lower() if isinstance(value, bool) else str(value)))
+        target = path + ("?" + urlencode(pairs) if pairs else "")
+        headers = {"authorization": f"Bearer {key or self.api_key}", "stripe-version": version or self.version}
+        return self.api.handle(Request("GET", target, headers))
+
+    def get(self, path: str, params: dict[str, Any] | None = None, **how: Any) -> Json:
+        """The JSON of an answer that must be 200."""
+        response = self.request(path, params, **how)
+        assert response.status == 200, response.body.decode()
+        return response.json()
+
+    def current_objects(self, version: str | None = None) -> dict[str, list[Json]]:
+        """Everything as the API would show it now, whole (no truncated list), with what the rules need expanded: the
+        `customers`, `subscriptions`, `invoices`, `prices`, `products` and `coupons` of an `explain` document."""
+        version = version or self.version
+        day = versions.day(version)
+        payments = ["payments.data.payment.payment_intent"] if day >= versions.BASIL else ["payment_intent"]
+        source = ["discounts.source.coupon"] if day >= versions.CLOVER else ["discounts"]
+        expands = {"customer": ["discount.source.coupon"] if day >= versions.CLOVER else [],
+                   "subscription": [*source, "items.data.discounts"], "invoice": payments,
+                   "price": ["tiers", "currency_options"], "product": [], "coupon": ["applies_to", "currency_options"]}
+        with self.state.lock:
+            ctx = self.api.context(version)
+            ctx.items = ctx.lines = ctx.payments = 1_000_000
+            return {f"{kind}s": [render(ctx, record,
+                                        read_tree(paths, kind, day, is_list=False)) for record in self.state.of(kind)]
+                    for kind, paths in expands.items()}
+
+    # --- deliveries ---------------------------------------------------------------------------------
+
+    def deliver_to(self, target: str | Send, secret: str | None = None, *, version: str | None = None, auto: bool = True,
+                   concurrency: int = 4, types: frozenset[str] | None = RECOMMENDED, timeout: float = 10) -> Deliveries:
+        """Send events made from now on to a URL, or to a function `(body, headers) -> status`. `auto=False`: only when a test
+        calls `step` or `deliver_due`."""
+        send = HttpSender(target, timeout) if isinstance(target, str) else target
+        endpoint = Endpoint(send, secret or self.webhook_secret, version or self.version, types=types, timeout=timeout)
+        deliveries = Deliveries(endpoint, self.clock, self._event, livemode=self.state.livemode, seed=len(self.deliveries),
+                                on_result=self._result)
+        self.deliveries.append(deliveries)
+        if auto:
+            deliveries.start(concurrency)
+        return deliveries
+
+    def wait_idle(self, timeout: float = 30) -> bool:
+        """Until every delivery that is due has been made."""
+        return all(d.wait_idle(timeout) for d in self.deliveries)
+
+    def _event(self, id_: str) -> Event | None:
+        return self.state.get("event", id_)
+
+    def _offer(self, event: Event) -> None:
+        for deliveries in self.deliveries:
+            deliveries.offer(event)
+
+    def _result(self, event: Event, good: bool) -> None:
+        with self.state.lock:
+            event.failed = not good
+            if good:
+                event.pending_webhooks = max(0, event.pending_webhooks - 1)
+
+    def _versions(self) -> tuple[str, ...]:
+        """Endpoints' versions first (the first endpoint's is the one `/v1/events` shows), without one the account's."""
+        found = dict.fromkeys(d.endpoint.version for d in self.deliveries)
+        return tuple(found) or (self.version,)
+
+
