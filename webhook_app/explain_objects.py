@@ -83,9 +83,8 @@ class _Reading:
         if known and key in ("prices", "products", "coupons"):
             self.shared.add(name)
             return
+        # A Stripe customer that can't be read could be matched to any of ours.
         customer = reference(entry.get("customer")) if isinstance(entry, Mapping) else None
-        if customer is None and key == "customers":
-            customer = reference(entry)
         self._own(name, customer)
 
     def _own(self, name: str, customer: str | None) -> None:

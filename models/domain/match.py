@@ -51,6 +51,10 @@ class Directory:
         """Who holds a normalised host or full address: our customer's id -> held as domain or alias."""
         return self._names.get(name, _NOBODY)
 
+    def __contains__(self, customer_id: object) -> bool:
+        """Whether a customer of this environment has that id."""
+        return customer_id in self._ids
+
     def customer_id(self, value: str) -> str | None:
         """The one customer that `value` names by its id, else by its external id."""
         if value in self._ids:
@@ -71,9 +75,8 @@ def match_customer(
         return _skipped(customer, "deleted")
     if settings.scope.kind != "all" and not has_scope:
         return _skipped(customer, "out_of_scope")
-    linked = directory.customer_id(link) if link else None
-    if linked:
-        return Match(customer.id, "matched", "link", linked)
+    if link is not None and link in directory:
+        return Match(customer.id, "matched", "link", link)
     return _by_metadata(customer, settings, directory) or _by_email(customer, settings, directory)
 
 

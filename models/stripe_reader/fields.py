@@ -79,6 +79,13 @@ class Fields:
             raise Unreadable(self.owner, f"{key} is no time")
         return value
 
+    def moment_or_none(self, key: str) -> int | None:
+        """A time that only informs or breaks ties: junk is treated as absent."""
+        try:
+            return self.moment(key)
+        except Unreadable:
+            return None
+
     def lower(self, key: str) -> str | None:
         """A currency code, lower-case as Stripe sends it."""
         value = self.text(key)

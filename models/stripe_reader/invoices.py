@@ -14,12 +14,14 @@ def read_invoice(data: object) -> Invoice:
     fields = fields_of(data, "invoice")
     payment, known = _payment(fields)
     created = fields.moment("created")
+    status = _status(fields)
     return Invoice(
         id=fields.owner,
         customer=fields.reference("customer") or fields.text("customer_account"),
         subscription=_subscription(fields),
-        status=_status(fields),
-        paid=fields.flag("paid"),
+        status=status,
+        # Newer versions have the status alone; both shapes of one invoice give one value.
+        paid=status == "paid" or fields.flag("paid"),
         created=fields.moment("date") if created is None else created,
         number=fields.text("number"),
         currency=fields.lower("currency"),
@@ -46,7 +48,7 @@ def read_invoice_payment(data: object) -> InvoicePayment:
         invoice=fields.reference("invoice"),
         status=fields.text("status"),
         is_default=fields.flag("is_default"),
-        created=fields.moment("created"),
+        created=fields.moment_or_none("created"),
         payment=_paid_with(fields),
     )
 
@@ -80,7 +82,7 @@ def _payment(fields: Fields) -> tuple[Payment | None, bool]:
 def _of_payments(payments: list[object], owner: str) -> Payment | None:
     """Of `payments.data` the default one first, then the newest (STRIPE 2.3)."""
     entries = [Fields(entry, owner) for entry in payments if isinstance(entry, Mapping)]
-    entries.sort(key=lambda entry: (entry.flag("is_default"), entry.moment("created") or 0), reverse=True)
+    entries.sort(key=lambda entry: (entry.flag("is_default"), entry.moment_or_none("created") or 0), reverse=True)
     return next((payment for entry in entries if (payment := _paid_with(entry)) is not None), None)
 
 

@@ -33,7 +33,7 @@ def read_customer(data: object) -> StripeCustomer:
         id=fields.owner,
         email=fields.text("email"),
         name=fields.text("name"),
-        created=fields.moment("created"),
+        created=fields.moment_or_none("created"),
         currency=fields.lower("currency"),
         metadata=_metadata(fields),
         discount=discounts[0] if discounts else None,
@@ -51,24 +51,24 @@ def read_subscription(data: object) -> Subscription:
     status = fields.text("status")
     if status is None:
         raise Unreadable(fields.owner, "subscription has no status")
-    items = fields.data.get("items")
+    items = _items(fields)
     return Subscription(
         id=fields.owner,
         customer=fields.reference("customer") or fields.text("customer_account"),
         status=status,
         currency=fields.lower("currency"),
-        created=fields.moment("created"),
+        created=fields.moment_or_none("created"),
         start_date=_start_date(fields),
-        items=_items(fields),
-        items_truncated=truncated(items),
+        items=items,
+        items_truncated=truncated(fields.data.get("items")),
         discounts=read_discounts(fields),
-        cancel_at=fields.moment("cancel_at"),
+        cancel_at=fields.moment_or_none("cancel_at"),
         cancel_at_period_end=fields.flag("cancel_at_period_end"),
-        canceled_at=fields.moment("canceled_at"),
-        ended_at=fields.moment("ended_at"),
+        canceled_at=fields.moment_or_none("canceled_at"),
+        ended_at=fields.moment_or_none("ended_at"),
         collection_paused=bool(fields.part("pause_collection")),
-        current_period_end=fields.moment("current_period_end"),
-        trial_end=fields.moment("trial_end"),
+        current_period_end=_period_end(fields, items),
+        trial_end=fields.moment_or_none("trial_end"),
         collection_method=fields.text("collection_method") or fields.text("billing"),
         latest_invoice=fields.reference("latest_invoice"),
     )
@@ -76,33 +76,43 @@ def read_subscription(data: object) -> Subscription:
 
 def _start_date(fields: Fields) -> int | None:
     """`start_date`; before it existed the earlier of `created` and `start`, which moved with every change."""
-    start = fields.moment("start_date")
+    start = fields.moment_or_none("start_date")
     if start is not None:
         return start
-    known = [at for at in (fields.moment("created"), fields.moment("start")) if at is not None]
-    return min(known) if known else None
+    known = [at for at in (fields.moment_or_none("created"), fields.moment_or_none("start")) if at is not None]
+    return min(known, default=None)
+
+
+def _period_end(fields: Fields, items: tuple[SubscriptionItem, ...]) -> int | None:
+    """The subscription's own, else (since basil) the earliest of its items, as Stripe's list filters take it."""
+    ends = [item.current_period_end for item in items if item.current_period_end is not None]
+    own = fields.moment_or_none("current_period_end")
+    return min(ends, default=None) if own is None else own
 
 
 def _items(fields: Fields) -> tuple[SubscriptionItem, ...]:
     """The items; the oldest shape has one `plan` and `quantity` on the subscription itself."""
     entries = listed(fields.data.get("items"))
     if entries is not None:
-        return tuple(_read_item(entry, fields.owner) for entry in entries)
+        until = fields.moment_or_none("current_period_end")
+        return tuple(_read_item(entry, fields.owner, until) for entry in entries)
     if fields.data.get("items") is not None or fields.data.get("plan") is None:
         raise Unreadable(fields.owner, "subscription has no list of items")
     return (SubscriptionItem(id="", price=read_item_price(fields), quantity=fields.whole("quantity")),)
 
 
-def _read_item(data: object, owner: str) -> SubscriptionItem:
+def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
+    """One item; `until` is the end of the subscription's period, which items had no own of before basil."""
     if not isinstance(data, Mapping):
         raise Unreadable(owner, "an item is no object")
     fields = Fields(data, owner)
+    end = fields.moment_or_none("current_period_end")
     return SubscriptionItem(
         id=fields.text("id") or "",
         price=read_item_price(fields),
         quantity=fields.whole("quantity"),
         discounts=read_discounts(fields),
-        current_period_end=fields.moment("current_period_end"),
+        current_period_end=until if end is None else end,
     )
 
 
