@@ -33,7 +33,9 @@ class AppSettings(BaseSettings):
     trusted_proxies: int = Field(default=0, ge=0, le=10)
     https: bool = False
     log_level: str = "INFO"
-    fx_refresh: bool = False
+    admin_email: str = Field(default="admin@example.com", description="who the first one-time link of `make run` is for")
+    fx_refresh: bool = Field(default=False, description="fetch the ECB's rates over the network")
+    fx_daily: bool = Field(default=False, description="put new rates in force at once, not on the 1st of the month")
     live_calls_per_second: float = Field(default=40.0, gt=0)
     live_calls_per_second_per_endpoint: float = Field(default=15.0, gt=0)
     test_calls_per_second: float = Field(default=15.0, gt=0)
@@ -85,6 +87,13 @@ class AppSettings(BaseSettings):
 
         digest = hashlib.sha256(str(directory).encode()).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"pivotal-{os.getuid()}-{digest}"
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables with which a child process has these settings. Holds secrets: never print it."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        given["data_dir"] = self.data_dir.resolve()
+        plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
+        return {name.upper(): str(value) for name, value in plain.items() if value is not None}
 
     @property
     def address(self) -> str:

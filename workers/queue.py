@@ -129,13 +129,13 @@ class Bell:
 
     # --- the workers' side -----------------------------------------------------------------------
 
-    def take_flag(self, partition: int) -> None:
-        """Clear a partition's flag, before its rows are claimed: who rings from now on enqueues anew.
+    def take_flag(self, partition: int) -> bool:
+        """Clear a partition's flag, before its rows are claimed: who rings from now on enqueues anew. Whether it was set.
 
         Raises:
             redis.RedisError: Redis is away; the flag runs out by itself.
         """
-        self._redis().delete(FLAG.format(partition))
+        return bool(self._redis().delete(FLAG.format(partition)))
 
     def rung(self) -> set[int]:
         """Partitions whose flag is set.

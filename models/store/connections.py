@@ -41,6 +41,7 @@ class ConnectionRecord:
     created_at: int
     caught_up_to: int | None
     backfilled_at: int | None
+    missing_permissions: tuple[str, ...] = ()
 
     @property
     def webhook_path(self) -> str:
@@ -198,7 +199,29 @@ _PLAIN = tuple(getattr(Table, name) for name in ConnectionRecord.__dataclass_fie
 def _record(row: RowMapping) -> ConnectionRecord:
     values: dict[str, Any] = dict(row)
     values["settings"] = msgspec.json.decode(values["settings"], type=Settings)
+    values["missing_permissions"] = tuple(msgspec.json.decode(values["missing_permissions"] or "[]", type=list[str]))
     return ConnectionRecord(**values)
+
+
+def note_events(connection: Connection, connection_id: int, received_ms: int) -> None:
+    """Remember when the newest event of a connection came in."""
+    connection.execute(
+        update(Table)
+        .where(Table.id == connection_id, (Table.last_event_ms.is_(None)) | (Table.last_event_ms < received_ms))
+        .values(last_event_ms=received_ms)
+    )
+
+
+def note_disconnected(connection: Connection, connection_id: int, reason: str) -> None:
+    """Stop calling Stripe for a connection and say why; its data stays and its events are still accepted (F67)."""
+    connection.execute(
+        update(Table).where(Table.id == connection_id, Table.state == "active").values(state="disconnected", state_reason=reason)
+    )
+
+
+def note_deauthorized(connection: Connection, connection_id: int) -> None:
+    """The account took our access back (`account.application.deauthorized`)."""
+    note_disconnected(connection, connection_id, "The Stripe account disconnected this application.")
 
 
 __all__ = [
@@ -210,6 +233,9 @@ __all__ = [
     "load_connection_by_public_id",
     "load_connections",
     "load_webhook_secrets",
+    "note_deauthorized",
+    "note_disconnected",
+    "note_events",
     "record_permissions",
     "roll_webhook_secret",
 ]

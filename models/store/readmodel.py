@@ -139,6 +139,15 @@ def load_totals(conn: Connection, chosen: Filter) -> Totals:
     return Totals(int(count), int(mrr or 0), int(without or 0))
 
 
+def load_breakdown(conn: Connection, chosen: Filter) -> dict[str, Totals]:
+    """Totals by payment status, of what the filter leaves when its statuses are set aside."""
+    unknown = func.sum(case((CustomerRow.mrr.is_(None), 1), else_=0))
+    query = select(CustomerRow.payment_status, func.count(), func.sum(CustomerRow.mrr), unknown)
+    query = query.where(*_conditions(replace(chosen, statuses=()))).group_by(CustomerRow.payment_status)
+    found = {status: Totals(int(count), int(mrr or 0), int(none or 0)) for status, count, mrr, none in conn.execute(query)}
+    return {status: found.get(status, Totals(0, 0, 0)) for status in STATUSES}
+
+
 def load_customer_view(conn: Connection, customer_id: int) -> CustomerView | None:
     """One customer, or None where there is none with this id."""
     if not 0 < customer_id <= _LARGEST_ID:

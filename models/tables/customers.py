@@ -70,6 +70,7 @@ class MatchRow(Base):
     __table_args__ = (
         Index("ix_matches_customer", "customer_id", sqlite_where=sql("customer_id IS NOT NULL"),
               postgresql_where=sql("customer_id IS NOT NULL")),
+        Index("ix_matches_due", "connection_id", "stripe_customer_id", sqlite_where=sql("due"), postgresql_where=sql("due")),
         Index("ix_matches_outcome", "connection_id", "outcome", "reason", "stripe_customer_id"),
     )
     connection_id: Mapped[int] = mapped_column(primary_key=True)
@@ -78,12 +79,14 @@ class MatchRow(Base):
     reason: Mapped[text]
     customer_id: Mapped[int | None] = mapped_column(BigInteger)
     base_customer_id: Mapped[int | None] = mapped_column(BigInteger, index=True)  # before a decision (lost_to_winner)
+    base_reason: Mapped[text_null]
     name: Mapped[text_null]
     email_domain: Mapped[text_null]
     mrr: Mapped[big_null]
     plan: Mapped[text_null]
     billed: Mapped[bool] = mapped_column(Boolean, default=False)
-    rematch: Mapped[bool] = mapped_column(Boolean, default=False)
+    due: Mapped[bool] = mapped_column(Boolean, default=False)  # match and recompute again (fan-out, import, settings)
+    due_cause: Mapped[text_null]
 
 
 class MatchHost(Base):

@@ -15,6 +15,7 @@ class InboxEvent(Base):
     `status`: pending; applied; superseded (older than what the mirror holds, or a duplicate of it); ignored (a type with no
     effect); quarantined (authentic but unusable, see `error`); dead (failed 8 times, `events retry` brings it back).
     `created` is Stripe's second; `body` the raw bytes, redacted later. `partition` was fixed at receipt.
+    `missing_since_ms`: Stripe first answered 404 for its object; by itself no deletion (FAULTS F69).
     """
 
     __tablename__ = "inbox"
@@ -44,4 +45,5 @@ class InboxEvent(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     error: Mapped[text_null]
+    missing_since_ms: Mapped[big_null]
     done_ms: Mapped[big_null]

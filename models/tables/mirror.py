@@ -13,9 +13,9 @@ from models.tables.base import Base, big, big_null, text, text_key, text_null
 class Mirrored:
     """The columns of FAULTS 4.1. `facts` is the JSON of the domain value.
 
-    `kind`: event, read or tombstone. `final`: a tombstone whose id never comes back. `read_lo_ms`/`read_hi_ms`: the bounds of
+    `kind`: event, read or tombstone. `ev_id`, `ev_sec`, `ev_seq`: the last applied event, null after a read. `final`: a tombstone whose id never comes back. `read_lo_ms`/`read_hi_ms`: the bounds of
     the last read, Stripe's clock. `cover_seq`: every inbox row up to it was received before that read was sent.
-    `missing_since_ms`: first 404 of a refetch (FAULTS F69). `uncertain_since_ms`: an ambiguous event waits for a read.
+    `uncertain_since_ms`: an ambiguous event waits for a read that can't be had now (FAULTS 4.4).
     """
 
     connection_id: Mapped[int] = mapped_column(primary_key=True)
@@ -24,12 +24,12 @@ class Mirrored:
     final: Mapped[bool] = mapped_column(Boolean, default=False)
     ev_id: Mapped[str | None] = mapped_column(Text)
     ev_sec: Mapped[int | None] = mapped_column(BigInteger)
+    ev_seq: Mapped[int | None] = mapped_column(BigInteger)
     read_lo_ms: Mapped[int | None] = mapped_column(BigInteger)
     read_hi_ms: Mapped[int | None] = mapped_column(BigInteger)
     cover_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=1)
     facts: Mapped[str] = mapped_column(Text)
-    missing_since_ms: Mapped[int | None] = mapped_column(BigInteger)
     uncertain_since_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 

@@ -1,0 +1,227 @@
+"""Absorb: what Stripe answered goes into the mirror, and the events that waited for it end (FAULTS 4.2, after a refetch)."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from models.errors import (
+    Conflict,
+    StripeKeyRefused,
+    StripeNotFound,
+    StripePermissionMissing,
+    Unreadable,
+)
+from models.store import claims, mirror
+from models.store.claims import Outcome, Pending
+from models.store.connections import ConnectionRecord, load_connection, note_disconnected, record_permissions
+from models.store.failpoints import fp
+from models.store.logs import log
+from models.store.mirror import Key
+from models.store.session import session_scope
+from workers import ordering, recompute
+from workers.apply import Draft, apply_read, buried, open_draft, read_object
+from workers.needs import PERMISSION_OF, missing_reads
+from workers.objects import READERS, status_of
+from workers.ordering import ReadBounds
+from workers.reading import Answer, Want
+
+if TYPE_CHECKING:
+    from workers.drain import Tools
+
+TRIES = 6
+MISSING_AGAIN_MS = 61_000
+STALE_AGAIN_MS = (5_000, 30_000, 120_000)
+"""A read that contradicts an end the mirror holds is tried again so late (FAULTS 4.5 a)."""
+REFERENCES = {"price", "product", "coupon"}
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A row that waits for reads."""
+
+    row: Pending
+    subject: Key
+    keys: set[Key]
+
+
+class Absorber:
+    """Keeps which rows of this drain wait for which objects, and ends them as the answers come."""
+
+    def __init__(self, tools: "Tools", prove: Callable[[Connection], None]) -> None:
+        self._tools = tools
+        self._prove = prove
+        self._waiting: dict[int, Waiting] = {}
+
+    def wait(self, row: Pending, subject: Key, keys: set[Key]) -> None:
+        """Let a row wait for reads of these objects."""
+        self._waiting[row.seq] = Waiting(row, subject, set(keys))
+
+    def take(self, *, wait_s: float) -> int:
+        """Absorb the answers that have come; returns how many."""
+        answers = self._tools.readers.answers(wait_s)
+        for answer in answers:
+            self._absorb(answer)
+        return len(answers)
+
+    def _absorb(self, answer: Answer) -> None:
+        for attempt in range(TRIES):
+            try:
+                if answer.read is None:
+                    self._refused(answer)
+                else:
+                    self._answered(answer)
+            except Conflict:
+                time.sleep(0.005 * 2**attempt)
+                continue
+            return
+        log.warning("read_not_absorbed", object=answer.want.key[1])  # its rows come back when their hold is over
+
+    def _rows(self, want: Want) -> list[Waiting]:
+        return [
+            waiting
+            for waiting in self._waiting.values()
+            if want.key in waiting.keys and waiting.row.connection_id == want.connection_id
+        ]
+
+    # --- an answer -----------------------------------------------------------------------------------
+
+    def _answered(self, answer: Answer) -> None:
+        assert answer.read is not None
+        assert answer.bounds is not None
+        want, now_ms, key = answer.want, self._tools.now_ms(), answer.want.key
+        try:
+            _, value = read_object(answer.read.data)
+        except Unreadable as error:
+            problem = str(error)
+            self._end(want, lambda w: _failed(w.row, problem, now_ms), now_ms)
+            return
+        again: set[Key] = set()
+        with session_scope(self._tools.database) as connection:
+            record = load_connection(connection, want.connection_id)
+            draft = open_draft(connection, record, [(key, value)])
+            stale = self._is_stale(draft, key, value, want)
+            if not stale:
+                apply_read(draft, key, value, answer.bounds, listed=False, refetch=again)
+                needs = missing_reads(connection, draft, {0: key}).get(key, set()) - {key}
+                loaded = recompute.load(connection, record, draft.touched, overlay=draft.overlay())
+        if stale:
+            self._end(want, lambda w: _stale(w.row, now_ms), now_ms)
+        elif again:
+            self._tools.readers.want(want)
+        else:
+            self._write(answer, draft, loaded, needs, now_ms)
+
+    def _write(self, answer: Answer, draft: Draft, loaded: recompute.Loaded, needs: set[Key], now_ms: int) -> None:
+        want, record = answer.want, draft.record
+        done = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause="refetch")
+        rows = self._rows(want)
+        ended = [waiting.row.seq for waiting in rows if waiting.keys == {want.key} and not needs]
+        fp("before_refetch_write")
+        with session_scope(self._tools.database, write=True) as connection:
+            self._prove(connection)
+            draft.write(connection)
+            recompute.save(connection, done, now_ms=now_ms)
+            claims.mark_rows(connection, [Outcome(seq, "applied") for seq in ended], now_ms)
+            calls = self._tools.readers.take_calls()
+            claims.add_counts(connection, [("recomputes", done.size), *calls.items()], _day(now_ms))
+        for waiting in rows:
+            waiting.keys.discard(want.key)
+            waiting.keys |= needs
+            if not waiting.keys:
+                self._waiting.pop(waiting.row.seq, None)
+        for key in sorted(needs) if rows else ():
+            self._tools.readers.want(Want(record.id, key, "reference"))
+
+    def _is_stale(self, draft: Draft, key: Key, value: Any, want: Want) -> bool:
+        """Whether the answer undoes an end that nothing undoes: Stripe's reads lag then, and it is asked again later."""
+        ends = ordering.TERMINAL.get(key[0], frozenset())
+        if status_of(draft.value(key)) not in ends or status_of(value) in ends:
+            return False
+        return any(waiting.row.attempts < len(STALE_AGAIN_MS) for waiting in self._rows(want))
+
+    # --- no answer -----------------------------------------------------------------------------------
+
+    def _refused(self, answer: Answer) -> None:
+        want, error, now_ms = answer.want, answer.error, self._tools.now_ms()
+        with session_scope(self._tools.database) as connection:
+            record = load_connection(connection, want.connection_id)
+        reference = want.key[0] in REFERENCES and any(w.subject != want.key for w in self._rows(want))
+        if isinstance(error, StripeNotFound):
+            self._not_found(answer, record, now_ms, reference=reference)
+        elif isinstance(error, StripePermissionMissing) and reference:
+            with session_scope(self._tools.database, write=True) as connection:
+                record_permissions(connection, record.id, {error.permission or PERMISSION_OF[want.key[0]]})
+            self._end(want, lambda w: Outcome(w.row.seq, "applied"), now_ms)
+        else:
+            if isinstance(error, StripeKeyRefused):
+                with session_scope(self._tools.database, write=True) as connection:
+                    note_disconnected(connection, record.id, "Stripe refused the key (401). Give the connection a new one.")
+            log.warning("read_failed", object=want.key[1], problem=str(error))
+            self._end(want, lambda w: _later(w.row, str(error), now_ms), now_ms, uncertain=True)
+
+    def _not_found(self, answer: Answer, record: ConnectionRecord, now_ms: int, *, reference: bool) -> None:
+        """404: a reference is remembered as absent; anything else is believed gone only the second time (F69)."""
+        key = answer.want.key
+        rows = self._rows(answer.want)
+        seen = min((w.row.missing_since_ms for w in rows if w.row.missing_since_ms is not None), default=None)
+        problem = "Stripe doesn't know this object (404); asked again"
+        gone = reference or (seen is not None and now_ms - seen >= 60_000 and answer.account_alive)
+        if not gone:
+            self._end(answer.want, lambda w: Outcome(w.row.seq, "pending", w.row.attempts, now_ms + MISSING_AGAIN_MS,
+                                                     problem, w.row.missing_since_ms or now_ms), now_ms)  # fmt: skip
+            return
+        with session_scope(self._tools.database) as connection:
+            draft = open_draft(connection, record, [(key, None)])
+            known = draft.known(key)
+            if known is not None or reference:
+                value = buried(key, draft.value(key), _absent(key))
+                draft.put(key, value, ordering.after_tombstone(known, None, final=not reference), None)
+            loaded = recompute.load(connection, record, draft.touched, overlay=draft.overlay())
+        absent = Answer(answer.want, None, ReadBounds(None, None, 0))
+        self._write(absent, draft, loaded, set(), now_ms)
+
+    def _end(self, want: Want, outcome: Callable[[Waiting], Outcome], now_ms: int, *, uncertain: bool = False) -> None:
+        """Write `outcome` for every row that waits for `want`, and let them go."""
+        rows = self._rows(want)
+        outcomes = [outcome(waiting) for waiting in rows]
+        with session_scope(self._tools.database, write=True) as connection:
+            self._prove(connection)
+            claims.mark_rows(connection, outcomes, now_ms)
+            if uncertain:
+                mirror.note_uncertain(connection, want.connection_id, want.key, now_ms)
+            claims.add_counts(connection, self._tools.readers.take_calls().items(), _day(now_ms))
+        for waiting in rows:
+            self._waiting.pop(waiting.row.seq, None)
+
+
+def _stale(row: Pending, now_ms: int) -> Outcome:
+    number = min(row.attempts, len(STALE_AGAIN_MS) - 1)
+    problem = "Stripe's answer is older than an event we hold; asked again"
+    return Outcome(row.seq, "pending", row.attempts + 1, now_ms + STALE_AGAIN_MS[number], problem, row.missing_since_ms)
+
+
+def _later(row: Pending, problem: str, now_ms: int) -> Outcome:
+    """Stripe can't be asked now: the row stays pending, and the older it is the longer it waits (2 s to 5 min)."""
+    wait = min(max((now_ms - row.received_ms) // 2, 2_000), 300_000)
+    return Outcome(row.seq, "pending", row.attempts, now_ms + wait, problem, row.missing_since_ms)
+
+
+def _failed(row: Pending, problem: str, now_ms: int) -> Outcome:
+    from workers.drain import failure
+
+    return failure(row, problem, now_ms)
+
+
+def _absent(key: Key) -> Any:
+    """A stand-in for an object that Stripe doesn't have."""
+    if key[0] == "price":
+        return msgspec.structs.replace(READERS["price"]({"id": key[1], "object": "price"}), stub=True)
+    return READERS[key[0]]({"id": key[1], "object": key[0]})
+
+
+def _day(now_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(now_ms // 1000))

@@ -1,0 +1,280 @@
+"""The drain: claim pending rows, apply, recompute, record, in batches (DESIGN 1).
+
+Reading and computing happen outside the write transaction; the write is one short compare-and-set that also proves the lease
+(F57), so that whoever was paused, doubled or late writes nothing. A batch that fails is halved until the row at fault is alone.
+"""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from models.errors import Conflict, DatabaseAway, LostLease
+from models.settings import AppSettings
+from models.store import claims
+from models.store.claims import Outcome, Pending
+from models.store.connections import load_connection, note_deauthorized, note_events
+from models.store.failpoints import fp
+from models.store.keys import Keyring
+from models.store.logs import log
+from models.store.mirror import Key
+from models.store.session import Database, session_scope
+from workers import recompute
+from workers.absorb import Absorber
+from workers.due import recompute_due
+from workers.events import Weighed, weigh
+from workers.needs import missing_reads
+from workers.queue import Bell
+from workers.reading import Readers, Want
+
+COMPANY_S = 0.02
+BATCH = 300
+JOB_S = 20.0
+LEASE_MS = 30_000
+HOLD_MS = 60_000
+"""A row that waits for a read is left alone so long; should its worker die, the sweeper brings it back then."""
+MAX_ATTEMPTS = 8
+TRIES = 6
+
+
+@dataclass(slots=True)
+class Report:
+    """What one drain did."""
+
+    events: int = 0
+    recomputed: int = 0
+    reads: int = 0
+    batches: int = 0
+
+
+@dataclass(slots=True)
+class Tools:
+    """What a worker process has in hand. `now_ms` is the wall clock unless a test says otherwise."""
+
+    settings: AppSettings
+    database: Database
+    bell: Bell
+    keyring: Keyring
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    readers: Readers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.readers = Readers(self.database, self.keyring, self.settings)
+
+
+class Drainer:
+    """Drains partitions. One object for one job; `run` holds leases and gives them back."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._database = tools.database
+        self._token = secrets.token_hex(12)
+        self._held: set[int] = set()
+        self._floor = 0
+        self._absorber = Absorber(tools, self._prove)
+        self.report = Report()
+
+    def run(self, partitions: Collection[int], *, company_s: float = COMPANY_S, limit_s: float = JOB_S) -> Report:
+        """Drain these partitions and every rung one nobody holds, until nothing is left or `limit_s` have passed."""
+        deadline = time.monotonic() + limit_s
+        time.sleep(company_s)
+        wanted = set(partitions) | self._rung()
+        while self._acquire(wanted):
+            try:
+                self._drain(deadline, company_s)
+            except LostLease:
+                log.warning("lease_lost")
+                self._held = set()
+            finally:
+                self._release()
+            wanted = self._left()  # a row may have come between the last claim and the release
+            if not wanted or time.monotonic() > deadline:
+                self._tools.bell.wake(wanted)
+                break
+        return self.report
+
+    # --- leases and flags --------------------------------------------------------------------------
+
+    def _leases(self) -> set[str]:
+        return {f"partition:{partition}" for partition in self._held}
+
+    def _prove(self, connection: Connection) -> None:
+        claims.renew_leases(connection, self._leases(), self._token, self._tools.now_ms(), LEASE_MS)
+
+    def _acquire(self, wanted: Collection[int]) -> bool:
+        now_ms = self._tools.now_ms()
+        with session_scope(self._database, write=True) as connection:
+            self._held = {
+                partition
+                for partition in sorted(wanted)
+                if claims.acquire_lease(connection, f"partition:{partition}", self._token, now_ms, LEASE_MS)
+            }
+        return bool(self._held)
+
+    def _release(self) -> None:
+        if self._held:
+            with contextlib.suppress(DatabaseAway), session_scope(self._database, write=True) as connection:
+                claims.release_leases(connection, self._leases(), self._token)
+
+    def _left(self) -> set[int]:
+        with session_scope(self._database) as connection:
+            return claims.partitions_waiting(connection, self._tools.now_ms()) & self._held
+
+    def _rung(self) -> set[int]:
+        try:
+            return self._tools.bell.rung()
+        except Exception:  # Redis is away: the partitions we were called for are enough
+            return set()
+
+    def _clear_flags(self) -> None:
+        """Before the claim, so that who commits from now on rings anew. A flag that was set may stand for a lower `seq`."""
+        for partition in sorted(self._held):
+            try:
+                if self._tools.bell.take_flag(partition):
+                    self._floor = 0
+            except Exception:
+                self._floor = 0
+
+    # --- the loop ----------------------------------------------------------------------------------
+
+    def _drain(self, deadline: float, company_s: float) -> None:
+        self._floor = 0
+        while True:
+            claiming = time.monotonic() < deadline
+            rows = self._claim() if claiming else []
+            for connection_id in sorted({row.connection_id for row in rows}):
+                self._batch(connection_id, [row for row in rows if row.connection_id == connection_id])
+            absorbed = self._absorber.take(wait_s=0.0 if rows else company_s)
+            due = recompute_due(self._tools, self._prove) if claiming and 0 in self._held and not rows else 0
+            self.report.reads += absorbed
+            self.report.recomputed += due
+            if rows or absorbed or due:
+                if len(rows) < BATCH // 2:
+                    time.sleep(company_s)
+                continue
+            if not self._tools.readers.in_flight:
+                return
+
+    def _claim(self) -> list[Pending]:
+        self._clear_flags()
+        with session_scope(self._database) as connection:
+            rows = claims.load_pending(connection, self._held, self._tools.now_ms(), floor=self._floor, limit=BATCH)
+        fp("after_claim")
+        if len(rows) == BATCH:
+            self._floor = rows[-1].seq
+        else:
+            self._floor = 0
+        return rows
+
+    def _batch(self, connection_id: int, rows: Sequence[Pending]) -> None:
+        """Carry out one batch; where it can't be, halve it until the row at fault is alone."""
+        try:
+            self._carry_out(connection_id, rows)
+        except (LostLease, DatabaseAway):
+            raise
+        except Exception as error:  # whatever one row does must not stop the others (F59)
+            if len(rows) == 1:
+                self._failed(rows[0], error)
+                return
+            middle = len(rows) // 2
+            self._batch(connection_id, rows[:middle])
+            self._batch(connection_id, rows[middle:])
+
+    def _carry_out(self, connection_id: int, rows: Sequence[Pending]) -> None:
+        for attempt in range(TRIES):
+            try:
+                return self._once(connection_id, rows)
+            except (Conflict, DBAPIError) as error:
+                if attempt == TRIES - 1 or (isinstance(error, DBAPIError) and not _passing(error)):
+                    raise
+                time.sleep(0.005 * 2**attempt * (0.5 + secrets.randbelow(100) / 100))
+        return None
+
+    def _once(self, connection_id: int, rows: Sequence[Pending]) -> None:
+        now_ms = self._tools.now_ms()
+        with session_scope(self._database) as connection:
+            record = load_connection(connection, connection_id)
+            weighed = weigh(connection, record, rows)
+            needs = missing_reads(connection, weighed.draft, weighed.subjects)
+            loaded = recompute.load(connection, record, weighed.draft.touched, overlay=weighed.draft.overlay())
+        for seq, key in weighed.subjects.items():
+            if key in needs and seq not in weighed.failures:
+                weighed.waits.setdefault(seq, set()).update(needs[key])
+        done = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause="event")
+        outcomes = _outcomes(rows, weighed, now_ms)
+        fp("before_apply")
+        with session_scope(self._database, write=True) as connection:
+            self._prove(connection)
+            weighed.draft.write(connection)
+            fp("between_apply_and_recompute")
+            recompute.save(connection, done, now_ms=now_ms)
+            claims.mark_rows(connection, outcomes, now_ms)
+            note_events(connection, connection_id, max(row.received_ms for row in rows))
+            if weighed.deauthorized:
+                note_deauthorized(connection, connection_id)
+            claims.add_counts(connection, [("events", len(rows)), ("recomputes", done.size)], _day(now_ms))
+            fp("before_commit_of_batch")
+        fp("after_commit_of_batch")
+        self._wait_for(connection_id, rows, weighed)
+        for customer_id, problem in done.failed.items():
+            log.error("recompute_failed", customer=customer_id, problem=problem)
+        self.report.events += len(rows)
+        self.report.recomputed += done.size
+        self.report.batches += 1
+
+    def _wait_for(self, connection_id: int, rows: Sequence[Pending], weighed: Weighed) -> None:
+        by_seq = {row.seq: row for row in rows}
+        for seq, keys in weighed.waits.items():
+            if seq in weighed.failures:
+                continue
+            subject = weighed.subjects[seq]
+            self._absorber.wait(by_seq[seq], subject, keys)
+            for key in sorted(keys):
+                self._tools.readers.want(Want(connection_id, key, _purpose(key, subject, weighed)))
+
+    def _failed(self, row: Pending, error: Exception) -> None:
+        log.error("event_failed", event=row.event_id, problem=type(error).__name__, attempt=row.attempts + 1)
+        now_ms = self._tools.now_ms()
+        with session_scope(self._database, write=True) as connection:
+            self._prove(connection)
+            claims.mark_rows(connection, [failure(row, type(error).__name__, now_ms)], now_ms)
+
+
+def failure(row: Pending, problem: str, now_ms: int) -> Outcome:
+    """A failed attempt: tried again with backoff, `dead` after eight (F59)."""
+    attempts = row.attempts + 1
+    if attempts >= MAX_ATTEMPTS:
+        return Outcome(row.seq, "dead", attempts, 0, problem)
+    return Outcome(row.seq, "pending", attempts, now_ms + 1000 * 2**attempts, problem)
+
+
+def _outcomes(rows: Sequence[Pending], weighed: Weighed, now_ms: int) -> list[Outcome]:
+    found = []
+    for row in rows:
+        if row.seq in weighed.failures:
+            found.append(failure(row, weighed.failures[row.seq], now_ms))
+        elif row.seq in weighed.waits:
+            found.append(Outcome(row.seq, "pending", row.attempts, now_ms + HOLD_MS, None, row.missing_since_ms))
+        else:
+            found.append(Outcome(row.seq, weighed.ends.get(row.seq, "ignored")))
+    return found
+
+
+def _purpose(key: Key, subject: Key, weighed: Weighed) -> str:
+    if key != subject:
+        return "reference"
+    return "failure_reason" if getattr(weighed.draft.value(key), "failed", False) else "refetch"
+
+
+def _passing(error: DBAPIError) -> bool:
+    """Deadlocks, serialization failures and busy databases pass (F43)."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in {"40001", "40P01", "55P03"} or "locked" in str(error.orig)
+
+
+def _day(now_ms: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(now_ms // 1000))

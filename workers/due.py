@@ -1,0 +1,73 @@
+"""What is due without an event: customers behind the mirror, at a date that changes them, or touched by a fan-out."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from models.errors import Conflict
+from models.store import claims, customers
+from models.store.connections import ConnectionRecord, load_connections
+from models.store.session import session_scope
+from workers import recompute
+
+if TYPE_CHECKING:
+    from workers.drain import Tools
+
+CHUNK = 200
+_ENVIRONMENT = {"live": "production", "test": "staging"}
+
+
+def recompute_due(tools: "Tools", prove: Callable[[Connection], None]) -> int:
+    """Recompute one chunk of what is due; returns how many of our customers were computed.
+
+    `prove` is called first inside the write transaction (the drain's lease). A conflict leaves the chunk for the next round.
+    """
+    now_ms = tools.now_ms()
+    with session_scope(tools.database) as connection:
+        stripe = customers.due_stripe_customers(connection, CHUNK)
+        ours = customers.due_ids(connection, now_ms // 1000, CHUNK)
+        if not stripe and not ours:
+            return 0
+        records = load_connections(connection)
+        environment_of = customers.environments(connection, ours)
+    done = 0
+    for record in records:
+        causes: dict[str, set[str]] = {}
+        for connection_id, stripe_id, cause in stripe:
+            if connection_id == record.id:
+                causes.setdefault(cause, set()).add(stripe_id)
+        mine = {key for key in ours if environment_of.get(key) == _ENVIRONMENT[record.mode]}
+        if mine:
+            causes.setdefault("clock", set())
+        for cause in sorted(causes):
+            done += _chunk(tools, prove, record, causes[cause], mine if cause == "clock" else set(), cause, now_ms)
+    without = set(ours) - {key for key in ours if any(_ENVIRONMENT[r.mode] == environment_of.get(key) for r in records)}
+    if without:  # nobody could compute them: there is no connection of their mode
+        with session_scope(tools.database, write=True) as connection:
+            customers.settle(connection, without)
+    return done
+
+
+def _chunk(
+    tools: "Tools", prove: Callable[[Connection], None], record: ConnectionRecord, stripe: set[str], ours: set[int],
+    cause: str, now_ms: int,
+) -> int:  # fmt: skip
+    with session_scope(tools.database) as connection:
+        loaded = recompute.load(connection, record, stripe, customer_ids=ours)
+    computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)
+    try:
+        with session_scope(tools.database, write=True) as connection:
+            prove(connection)
+            customers.settle_due(connection, record.id, stripe - loaded.touched)
+            recompute.save(connection, computed, now_ms=now_ms)
+            claims.add_counts(connection, [("recomputes", computed.size)], _day(now_ms))
+    except Conflict:
+        return 0
+    return computed.size
+
+
+def _day(now_ms: int) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d", time.gmtime(now_ms // 1000))
