@@ -2,7 +2,7 @@
 
 from models.tables.access import ApiToken, AuditEntry, LoginAttempt, LoginSession, OneTimeLink, User
 from models.tables.base import Base
-from models.tables.connections import AppState, Connection, Counter, FxRate, Lease, SyncLog, SyncRun
+from models.tables.connections import AppState, Connection, Counter, FxRate, Lease, SyncLog, SyncRun, SyncSeen
 from models.tables.customers import CustomerChange, CustomerHost, CustomerRow, DecisionRow, LinkRow, MatchHost, MatchRow
 from models.tables.inbox import InboxEvent
 from models.tables.mirror import (
@@ -21,5 +21,5 @@ __all__ = [
     "ApiToken", "AppState", "AuditEntry", "Base", "Connection", "Counter", "CustomerChange", "CustomerHost", "CustomerRow",
     "DecisionRow", "FxRate", "InboxEvent", "KeptLookupKey", "Lease", "LinkRow", "LoginAttempt", "LoginSession", "MatchHost",
     "MatchRow", "OneTimeLink", "StripeCouponRow", "StripeCustomerRow", "StripeDiscountRow", "StripeInvoiceRow",
-    "StripePriceRow", "StripeProductRow", "StripeSubscriptionItemRow", "StripeSubscriptionRow", "SyncLog", "SyncRun", "User",
+    "StripePriceRow", "StripeProductRow", "StripeSubscriptionItemRow", "StripeSubscriptionRow", "SyncLog", "SyncRun", "SyncSeen", "User",
 ]

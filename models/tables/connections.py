@@ -86,6 +86,14 @@ class SyncRun(Base):
     finished_ms: Mapped[big_null]
 
 
+class SyncSeen(Base):
+    """What a running walk was shown of objects mirrored before it began; what is missing here was not listed (STRIPE 5.4)."""
+
+    __tablename__ = "sync_seen"
+    run_id: Mapped[int] = mapped_column(ForeignKey("sync_runs.id"), primary_key=True)
+    stripe_id: Mapped[text_key]
+
+
 class SyncLog(Base):
     """One problem met in a run or an event, with the Stripe id it concerns. Kept 30 days."""
 
