@@ -3,7 +3,7 @@
 from tests.fake_stripe.expand import Tree
 from tests.fake_stripe.records import Invoice, InvoicePayment, Item, Line, PaymentIntent, Subscription
 from tests.fake_stripe.render import NONE, RENDERERS, Context, Json, discount, discounts, embedded, plan, price
-from tests.fake_stripe.versions import ACACIA, BASIL, DAHLIA, ENDIVE, FLEXIBLE, LATEST_CHARGE
+from tests.fake_stripe.versions import ACACIA, BASIL, CLOVER, DAHLIA, ENDIVE, FLEXIBLE, LATEST_CHARGE
 
 _AUTOMATIC_TAX = {"disabled_reason": None, "enabled": False, "liability": None}
 _INVOICE_TAX = {"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None}
@@ -238,7 +238,9 @@ def payment_intent(ctx: Context, p: PaymentIntent, x: Tree) -> Json:
     if ctx.v < BASIL:
         out["invoice"] = ctx.ref("invoice", p.invoice, x, "invoice")
     if ctx.v >= DAHLIA:
-        out |= {"customer_account": None, "excluded_payment_method_types": None,
+        out["customer_account"] = None
+    if ctx.v >= CLOVER:
+        out |= {"excluded_payment_method_types": None,
                 "payment_details": {"customer_reference": None, "order_reference": p.invoice}}
     return out
 

@@ -1,8 +1,8 @@
 """All objects of one Stripe account in one mode, with the orders and indices that lists need."""
 
 import random
-import string
 import threading
+from base64 import b64encode
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.records import KIND, Item, Record, copy_of
 
-_ALPHABET = string.ascii_letters + string.digits
 _LENGTH = {"customer": ("cus_", 14), "subscription": ("sub_1", 23), "subscription_item": ("si_", 14), "invoice": ("in_1", 23),
            "invoice_payment": ("inpay_1", 23), "payment_intent": ("pi_3", 23), "price": ("price_1", 23),
            "product": ("prod_", 14),
@@ -111,7 +110,7 @@ class State:
     def new_id(self, kind: str) -> str:
         """A fresh id of the form Stripe gives."""
         prefix, length = _LENGTH[kind]
-        return prefix + "".join(self.random.choices(_ALPHABET, k=length))
+        return prefix + b64encode(self.random.randbytes(18), b"Zz")[:length].decode()
 
     def next_seq(self) -> int:
         """The order of creation."""
