@@ -1,0 +1,103 @@
+"""Events of a faithful fake Stripe through inbox, drain and read model, on both databases."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from models.settings import AppSettings
+from models.store.keys import Keyring
+from models.store.session import Database
+from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.server import FakeStripe
+from tests.support.pipeline import Pipeline
+
+START = 1_790_000_000
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeStripe]:
+    with FakeStripe(seed=7, clock=Clock(START)) as fake:
+        yield fake
+
+
+@pytest.fixture
+def pipeline(database: Database, settings: AppSettings, keyring: Keyring, fake: FakeStripe) -> Iterator[Pipeline]:
+    line = Pipeline(database, settings, keyring, fake)
+    yield line
+    line.close()
+
+
+def bodies(fake: FakeStripe, since: int = 0) -> list[bytes]:
+    """Every event made so far, as the endpoint would receive it."""
+    deliveries = fake.deliveries[0]
+    return [deliveries.signed(waiting.event_id)[0] for waiting in deliveries.pending()[since:]]
+
+
+def test_a_signup_becomes_plan_mrr_and_paid(pipeline: Pipeline, fake: FakeStripe) -> None:
+    fake.deliver_to(lambda body, headers: 200, auto=False)
+    ids = pipeline.add_customers("acme.com", "globex.com")
+    change = fake.change
+    price = change.create_price(change.create_product("Growth"), 140000, lookup_key="growth_monthly")
+    fake.clock.advance(10)
+    customer = change.create_customer("ap@acme.com", "Acme")
+    fake.clock.advance(10)
+    change.subscribe(customer, price)
+    pipeline.receive(bodies(fake))
+    pipeline.drain_all()
+    assert pipeline.stored()[str(ids["acme.com"])]["headline"] == "Plan: Growth, MRR $1,400, paid"
+    assert pipeline.stored() == pipeline.expected()
+
+
+@pytest.mark.fault("F01")
+@pytest.mark.fault("F03")
+@pytest.mark.parametrize("seed", range(6))
+def test_shuffled_doubled_events_converge_on_stripe(pipeline: Pipeline, fake: FakeStripe, seed: int) -> None:
+    fake.deliver_to(lambda body, headers: 200, auto=False)
+    rng = random.Random(seed)
+    pipeline.add_customers("a.com", "b.com", "c.com", "moved.com")
+    change = fake.change
+    plans = [change.create_price(change.create_product(n), a, lookup_key=k)
+             for n, a, k in (("Starter", 2900, None), ("Growth", 9900, "growth_monthly"), ("Scale", 49900, "scale_monthly"))]
+    coupon = change.create_coupon(percent_off=20, duration="forever")
+    subscriptions = []
+    for domain in ("a.com", "a.com", "b.com", "c.com", "gmail.com"):
+        fake.clock.advance(rng.choice([0, 0, 1, 5]))
+        customer = change.create_customer(f"ap@{domain}")
+        subscriptions.append(change.subscribe(customer, rng.choice(plans)))
+    for _ in range(25):
+        fake.clock.advance(rng.choice([0, 0, 0, 1, 3, 30]))
+        subscription = rng.choice(subscriptions)
+        act = rng.choice(["quantity", "price", "fail", "recover", "cancel", "coupon", "move", "pause", "rename"])
+        if subscription.status in ("canceled", "incomplete_expired") and act not in ("move", "rename"):
+            continue
+        if act == "quantity":
+            change.change_quantity(subscription, rng.randint(1, 9))
+        elif act == "price":
+            change.change_price(subscription, rng.choice(plans))
+        elif act == "fail":
+            change.fail_payment(subscription)
+        elif act == "recover" and subscription.status == "past_due":
+            change.recover(subscription)
+        elif act == "cancel" and rng.random() < 0.3:
+            change.cancel(subscription)
+        elif act == "coupon":
+            change.attach_coupon(subscription, coupon)
+        elif act == "move":
+            change.move_domain(subscription.customer, "moved.com")
+        elif act == "pause":
+            change.pause_collection(subscription)
+        elif act == "rename":
+            change.rename_product(plans[0].product, f"Starter {rng.randint(1, 9)}")
+    sent = bodies(fake)
+    sent += rng.choices(sent, k=len(sent) // 3)
+    rng.shuffle(sent)
+    fake.clock.advance(5)
+    for start in range(0, len(sent), 7):
+        pipeline.receive(sent[start:start + 7])
+        if rng.random() < 0.7:
+            pipeline.drain()
+    pipeline.drain_all()
+    assert pipeline.stored() == pipeline.expected()
+    counts = pipeline.counts()
+    assert counts.get("dead", 0) == 0, pipeline.problems()
