@@ -27,7 +27,8 @@ def fake() -> FakeStripe:
 
 def first(fake: FakeStripe, kind: str, version: str, expand: list[str] | None = None) -> dict:
     params = {"limit": 1, "expand": [f"data.{path}" for path in expand or ()]}
-    return fake.get(f"/v1/{kind}s", params | ({"status": "all"} if kind == "subscription" else {}), version=version)["data"][0]
+    status = {"subscription": {"status": "all"}, "invoice": {"status": "paid"}}.get(kind, {})
+    return fake.get(f"/v1/{kind}s", params | status, version=version)["data"][0]
 
 
 def recordings() -> list:
