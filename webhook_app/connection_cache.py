@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from models.errors import DatabaseAway
+from models.store.logs import log
 
 FRESH_S = 0.7
 MAX_AGE_S = 1.0
@@ -78,8 +79,6 @@ class ConnectionCache:
         try:
             known = self._load()
         except Exception as error:
-            from webhook_app.logs import log
-
             log.warning("connections_unread", problem=type(error).__name__)
         with self._changed:
             if known is not None:

@@ -14,7 +14,7 @@ from jinja2 import TemplateNotFound
 from werkzeug.exceptions import HTTPException, default_exceptions
 
 from models.errors import BadInput, Conflict, DatabaseAway, NotFound, PivotalError, Refused, StripeTrouble
-from webhook_app.logs import log
+from models.store.logs import log
 
 RETRY_AFTER_S = 5
 PROBLEM_JSON = "application/problem+json"

@@ -6,8 +6,10 @@
 import importlib
 import importlib.util
 import time
+from collections.abc import Sequence
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.errors import DatabaseAway
 from models.settings import AppSettings, load_settings
@@ -15,13 +17,14 @@ from models.store.connections import load_connections, load_webhook_secrets
 from models.store.failpoints import fp
 from models.store.inbox import NewEvent, insert_events
 from models.store.keys import Keyring, load_keyring, read_keyring
+from models.store.logs import log, set_up_logs
 from models.store.session import Database, session_scope
 from webhook_app import errors, health, receive
 from webhook_app.connection_cache import ConnectionCache, Known
 from webhook_app.group_commit import GroupCommit
-from webhook_app.logs import log, set_up_logs
 from webhook_app.ringer import BackgroundRinger
 from webhook_app.services import Services
+from webhook_app.throttle import Throttle
 from workers.queue import Bell
 
 _PARTS = (("webhook_app.auth", "init_auth"), ("webhook_app.api", "register"), ("webhook_app.ui", "register"))
@@ -45,6 +48,9 @@ def create_app(settings: AppSettings | None = None) -> Flask:
     app.register_blueprint(health.blueprint)
     errors.register(app)
     _register_the_rest(app)
+    hops = settings.trusted_proxies
+    if hops:  # FAULTS S49: believed from exactly so many proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app
 
 
@@ -65,7 +71,7 @@ def make_services(settings: AppSettings) -> Services:
     def load_known() -> dict[str, Known]:
         return _load_known(database, keyring)
 
-    def write(rows: list[NewEvent]) -> None:
+    def write(rows: Sequence[NewEvent]) -> None:
         with session_scope(database, write=True) as connection:
             insert_events(connection, rows)
             fp("before_inbox_commit")
@@ -74,6 +80,7 @@ def make_services(settings: AppSettings) -> Services:
     return Services(
         settings=settings, database=database, bell=bell, keyring=keyring,
         connections=ConnectionCache(load_known), inbox=GroupCommit(write, BackgroundRinger(bell.wake)),
+        refusals=Throttle(),
     )
 
 

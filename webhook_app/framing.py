@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 
 class Gathered:
-    """The bytes of one request as they come, and the `verdict` on them. `counted`: those the worker counts against its limit."""
+    """The bytes of one request as they come, and the `verdict` on them; `counted`: what the worker counts against its limit."""
 
     __slots__ = ("_body_at", "_bytes", "_chunk_at", "_chunks", "_continue", "_end", "counted", "verdict")
 

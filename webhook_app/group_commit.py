@@ -16,6 +16,7 @@ from typing import Protocol
 
 from models.errors import DatabaseAway
 from models.store.inbox import NewEvent
+from models.store.logs import log
 
 DEADLINE_S = 1.8  # of a healthy database's slowest commit; Stripe's side and ours want an answer within 2 s
 DOUBTFUL_S = 0.4  # once a commit failed or hung, until one succeeds: so that waiting requests don't fill all threads
@@ -136,8 +137,6 @@ class GroupCommit:
         try:
             self._write(rows)
         except Exception as error:
-            from webhook_app.logs import log
-
             log.error("inbox_commit_failed", problem=type(error).__name__, rows=len(rows))
             return error
         return None

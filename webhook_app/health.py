@@ -1,86 +1,98 @@
 """`/healthz`: the process is alive. `/readyz`: it can take events, which needs the database at our schema and nothing else.
 
-The public hears ok or not; a token, or whoever asks from this machine, also hears database, schema, Redis, workers and the
-state of the inbox (FAULTS F85, S53). Redis away is degraded, not unready: events are taken and found by the sweeper.
+The public hears ok or not; an API token, or whoever asks from this machine, also hears database, schema, Redis, workers and the
+state of the inbox (FAULTS F85, F89, S53). Redis away is degraded, not unready: events are taken and the sweeper finds them.
 """
 
+import contextlib
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from flask import Blueprint, Response, request
-from sqlalchemy import text
 
 from models.errors import DatabaseAway
+from models.migrations.state import schema_state
 from models.store.inbox import count_dead, count_pending, oldest_pending_ms
 from models.store.session import session_scope
+from webhook_app.auth.bearer import token_role
+from webhook_app.auth.context import on_loopback
+from webhook_app.auth.gate import public
 from webhook_app.services import Services, services
 
 blueprint = Blueprint("health", __name__)
 
-_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+DATABASE_S = 1.5  # a database that answers later is as good as away
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 
 @blueprint.get("/healthz")
+@public
 def healthz() -> Response:
     """Alive."""
     return Response(b"ok\n", content_type="text/plain; charset=utf-8")
 
 
 @blueprint.get("/readyz")
+@public
 def readyz() -> Response:
     """Ready to take events, or 503."""
-    found = examine(services())
+    parts = services()
+    found = examine(parts)
     status = 200 if found["ready"] else 503
-    if not may_see_detail():
+    if not may_see_detail(parts):
         return Response(b"ok\n" if found["ready"] else b"not ready\n", status, content_type="text/plain; charset=utf-8")
     return Response(msgspec.json.encode(found), status, content_type="application/json")
 
 
-def may_see_detail() -> bool:
-    """Asked from this machine itself (no proxy in between, which would speak for anybody), or with an API token."""
-    environ = request.environ
-    proxied = any(name in environ for name in _FORWARDED)
-    if not proxied and environ.get("REMOTE_ADDR", "") in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+def may_see_detail(parts: Services) -> bool:
+    """Asked with an API token, or from this machine itself. A proxy on this machine speaks for anybody, so where one is
+    configured, or shows itself by a header, the address says nothing."""
+    proxied = parts.settings.trusted_proxies > 0 or parts.settings.https or any(name in request.environ for name in _FORWARDED)
+    if not proxied and on_loopback(request):
         return True
-    if "HTTP_AUTHORIZATION" not in environ:
-        return False
     try:
-        from webhook_app.auth import token_role  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
+        return "HTTP_AUTHORIZATION" in request.environ and token_role(request) is not None
+    except DatabaseAway:
         return False
-    return token_role(request) is not None
 
 
 def examine(parts: Services) -> dict[str, Any]:
-    """The state of everything. Database and schema decide `ready`."""
-    found: dict[str, Any] = {"ready": False, "database": "ok", "schema": None, "schema_expected": expected_schema()}
-    try:
-        found |= _examine_database(parts)
-    except DatabaseAway:
-        found["database"] = "away"
-    except Exception as error:
-        found["database"] = f"trouble ({type(error).__name__})"
-    found["ready"] = found["database"] == "ok" and found["schema"] is not None and _current(found)
+    """The state of everything. Times in seconds; `ready` is what the database and its schema decide."""
+    found: dict[str, Any] = {"ready": False, "database": "ok", "schema": None, "schema_problem": None}
+    found |= within(DATABASE_S, lambda: _examine_database(parts)) or {"database": "away"}
+    found["ready"] = found["database"] == "ok" and found["schema_problem"] is None
     alive = parts.bell.ping()
-    found["redis"] = "ok" if alive else "away"
-    found["workers"] = parts.bell.worker_count() if alive else None
-    return found
-
-
-def _current(found: dict[str, Any]) -> bool:
-    return found["schema_expected"] is None or found["schema"] == found["schema_expected"]
+    return found | {"redis": "ok" if alive else "away", "workers": parts.bell.worker_count() if alive else None}
 
 
 def _examine_database(parts: Services) -> dict[str, Any]:
+    try:
+        schema = schema_state(parts.database)
+        found = {"schema": schema.found, "schema_problem": schema.problem}
+        return found if schema.problem else found | _examine_inbox(parts)
+    except DatabaseAway:
+        return {"database": "away"}
+
+
+def _examine_inbox(parts: Services) -> dict[str, Any]:
     with session_scope(parts.database) as connection:
-        pending, oldest = count_pending(connection), oldest_pending_ms(connection)
-        dead = count_dead(connection)
-        schema = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        pending, oldest, dead = count_pending(connection), oldest_pending_ms(connection), count_dead(connection)
     age = None if oldest is None else max(0, time.time_ns() // 1_000_000 - oldest) / 1000
-    return {"schema": schema, "pending": pending, "oldest_pending_s": age, "dead": dead}
+    return {"pending": pending, "oldest_pending_s": age, "dead": dead}
 
 
-def expected_schema() -> str | None:
-    """The schema version this code was written for, or None when no migration is known."""
-    return None
+def within(seconds: float, ask: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """What `ask` answers, or None if it fails or takes longer: no request waits for a database that hangs."""
+    answers: list[dict[str, Any]] = []
+
+    def note() -> None:
+        with contextlib.suppress(Exception):
+            answers.append(ask())
+
+    asking = threading.Thread(target=note, name="examine", daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else None

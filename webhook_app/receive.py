@@ -11,16 +11,18 @@ from typing import NamedTuple
 from zlib import crc32
 
 from flask import Blueprint, Response, request
-from models.stripe_reader.envelope import Envelope, read_envelope
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from models.errors import DatabaseAway, UnusableBody
 from models.store.failpoints import fp
 from models.store.inbox import NewEvent
+from models.store.logs import log
+from models.stripe_reader.envelope import Envelope, read_envelope
 from models.stripe_reader.event_types import affects
+from webhook_app.auth.context import client_address
+from webhook_app.auth.gate import public
 from webhook_app.connection_cache import Known
-from webhook_app.errors import problem
-from webhook_app.logs import log
+from webhook_app.errors import PROBLEM_JSON, problem
 from webhook_app.services import Services, services
 from webhook_app.verify import verify
 
@@ -29,13 +31,18 @@ MAX_ID_CHARS = 255
 MAX_SECOND = 1 << 40  # far beyond any time Stripe may send, well within BIGINT
 
 _NOBODY = Known(id=0, livemode=False, account_id=None, secrets=(b"whsec_of_no_connection_at_all_000",))
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1", "::/64"})
 _REFUSED = b'{"type":"about:blank","title":"Bad request","status":400}'
 _STORED = b'{"received":true}'
+
+QUIET_AFTER = 20  # refusals of one address and minute that get a log line each
+REFUSALS_PER_MINUTE = 600  # of one address; more are told to wait. Never of loopback: there a proxy stands for everybody
 
 blueprint = Blueprint("receive", __name__)
 
 
 @blueprint.post("/webhooks/stripe/<public_id>")
+@public
 def receive(public_id: str) -> Response:
     """One delivery of one event."""
     received_ms = time.time_ns() // 1_000_000
@@ -52,8 +59,7 @@ def receive(public_id: str) -> Response:
     header = request.environ.get("HTTP_STRIPE_SIGNATURE")
     verdict = verify(header, body, (known or _NOBODY).secrets, received_ms // 1000)
     if known is None or verdict != "ok":
-        log.info("delivery_refused", reason=verdict if known else "unknown_connection", connection=known.id if known else None)
-        return Response(_REFUSED, 400, content_type="application/problem+json")
+        return refuse(parts, verdict if known else "unknown connection", known.id if known else None)
     return store(parts, read_event(known, body, received_ms, parts.settings.partition_count))
 
 
@@ -62,12 +68,28 @@ def read_body() -> bytes:
 
     Raises:
         RequestEntityTooLarge: it is larger; nothing beyond the limit was kept.
-        BadRequest: the client went away before its end.
+        BadRequest: broken chunks, or the client went away before its end.
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     request.max_content_length = MAX_BODY_BYTES
-    return request.get_data(cache=False)
+    try:
+        return request.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception:  # the server's parser, by whatever exception it tells
+        raise BadRequest from None
+
+
+def refuse(parts: Services, reason: str, connection_id: int | None) -> Response:
+    """One constant 400, whatever was wrong. Of an address that does nothing else, 429 after 600 a minute."""
+    address = client_address(request)
+    count = parts.refusals.failed(address)
+    if count <= QUIET_AFTER or count % 1_000 == 0:
+        log.info("delivery_refused", reason=reason, connection=connection_id, count=count)
+    if count > REFUSALS_PER_MINUTE and address not in _LOOPBACK:
+        return problem(429)
+    return Response(_REFUSED, 400, content_type=PROBLEM_JSON)
 
 
 def store(parts: Services, row: NewEvent) -> Response:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from models.store.keys import Keyring
     from webhook_app.connection_cache import ConnectionCache
     from webhook_app.group_commit import GroupCommit
+    from webhook_app.throttle import Throttle
 
 
 @dataclass(frozen=True)
 class Services:
-    """Settings, database, bell and keys, and the two parts of the endpoint that live as long as the process."""
+    """Settings, database, bell and keys, and the parts of the endpoint that live as long as the process."""
 
     settings: AppSettings
     database: Database
@@ -25,6 +26,7 @@ class Services:
     keyring: "Keyring"
     connections: "ConnectionCache"
     inbox: "GroupCommit"
+    refusals: "Throttle"
 
 
 def services(app: Flask | None = None) -> Services:
