@@ -1,7 +1,7 @@
 """Absorb: what Stripe answered goes into the mirror, and the events that waited for it end (FAULTS 4.2, after a refetch)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +70,10 @@ class Absorber:
     def _absorb(self, answer: Answer) -> None:
         for attempt in range(TRIES):
             try:
-                if answer.read is None:
+                if answer.read is None or answer.bounds is None:
                     self._refused(answer)
                 else:
-                    self._answered(answer)
+                    self._answered(answer.want, answer.read.data, answer.bounds)
             except Conflict:
                 time.sleep(0.005 * 2**attempt)
                 continue
@@ -89,12 +89,10 @@ class Absorber:
 
     # --- an answer -----------------------------------------------------------------------------------
 
-    def _answered(self, answer: Answer) -> None:
-        assert answer.read is not None
-        assert answer.bounds is not None
-        want, now_ms, key = answer.want, self._tools.now_ms(), answer.want.key
+    def _answered(self, want: Want, data: Mapping[str, Any], bounds: ReadBounds) -> None:
+        now_ms, key = self._tools.now_ms(), want.key
         try:
-            _, value = read_object(answer.read.data)
+            _, value = read_object(data)
         except Unreadable as error:
             problem = str(error)
             self._end(want, lambda w: _failed(w.row, problem, now_ms), now_ms)
@@ -105,7 +103,7 @@ class Absorber:
             draft = open_draft(connection, record, [(key, value)])
             stale = self._is_stale(draft, key, value, want)
             if not stale:
-                apply_read(draft, key, value, answer.bounds, listed=False, refetch=again)
+                apply_read(draft, key, value, bounds, listed=False, refetch=again)
                 needs = missing_reads(connection, draft, {0: key}).get(key, set()) - {key}
                 loaded = recompute.load(connection, record, draft.touched, overlay=draft.overlay())
         if stale:
@@ -113,10 +111,10 @@ class Absorber:
         elif again:
             self._tools.readers.want(want)
         else:
-            self._write(answer, draft, loaded, needs, now_ms)
+            self._write(want, draft, loaded, needs, now_ms)
 
-    def _write(self, answer: Answer, draft: Draft, loaded: recompute.Loaded, needs: set[Key], now_ms: int) -> None:
-        want, record = answer.want, draft.record
+    def _write(self, want: Want, draft: Draft, loaded: recompute.Loaded, needs: set[Key], now_ms: int) -> None:
+        record = draft.record
         done = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause="refetch")
         rows = self._rows(want)
         ended = [waiting.row.seq for waiting in rows if waiting.keys == {want.key} and not needs]
@@ -181,8 +179,7 @@ class Absorber:
                 value = buried(key, draft.value(key), _absent(key))
                 draft.put(key, value, ordering.after_tombstone(known, None, final=not reference), None)
             loaded = recompute.load(connection, record, draft.touched, overlay=draft.overlay())
-        absent = Answer(answer.want, None, ReadBounds(None, None, 0))
-        self._write(absent, draft, loaded, set(), now_ms)
+        self._write(answer.want, draft, loaded, set(), now_ms)
 
     def _end(self, want: Want, outcome: Callable[[Waiting], Outcome], now_ms: int, *, uncertain: bool = False) -> None:
         """Write `outcome` for every row that waits for `want`, and let them go."""

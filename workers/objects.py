@@ -37,7 +37,8 @@ def status_of(value: Any) -> str | None:
 
 
 def carry_over(object_type: str, value: Any, held: Any | None, *, event_type: str | None) -> Any:
-    """`value` with what its kind of snapshot never carries taken from `held`: a field that isn't there is not null (FAULTS 4.4).
+    """`value` with what its kind of snapshot never carries taken from `held`: a field that isn't there is not null (FAULTS
+    4.4).
 
     Tiers, currency options and `applies_to` come only expanded; a coupon's are fixed for ever, a price's tiers too. A payment
     that failed is told by its event at once (`event_type`), before anybody read the reason.

@@ -1,5 +1,6 @@
 """The processes of one installation: what each is started with, and one running child with its restarts."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -77,19 +78,20 @@ class Child:
         """Whether its process lives."""
         return self.process is not None and self.process.poll() is None
 
-    @property
-    def output(self) -> int | None:
-        """The file descriptor of its output."""
-        return self.process.stdout.fileno() if self.process is not None and self.process.stdout is not None else None
-
     def due(self, now: float) -> bool:
         """Whether it is to be started now."""
         return not self.finished and self.process is None and now >= self._next_start
 
-    def start(self) -> None:
-        """Start it."""
+    def start(self) -> int:
+        """Start it; returns the file descriptor of its output, which the caller reads to its end and closes."""
         self._started = time.monotonic()
-        self.process = spawn(self.program.command, env=self._env, out=subprocess.PIPE, cwd=ROOT)
+        reader, writer = os.pipe()
+        try:
+            self.process = spawn(self.program.command, env=self._env, out=writer, cwd=ROOT)
+        finally:
+            os.close(writer)
+        os.set_blocking(reader, False)
+        return reader
 
     def check(self, now: float) -> None:
         """Notice its end, clear up what it left, and plan the next start: at once, or after a pause that grows."""
@@ -97,10 +99,10 @@ class Child:
             return
         self._send_group(signal.SIGTERM)  # children of its own finish what they hold
         self.process = None
-        if self.program.once:
-            self.finished = True
-            if status:
+        if self.program.once or self.finished:
+            if status and not self.finished:
                 self._say(self.program.name, f"ended with status {status}")
+            self.finished = True
             return
         self._falls = 0 if now - self._started > STEADY_S else self._falls + 1
         pause = 0.0 if self._falls <= 1 else min(0.5 * 2.0 ** (self._falls - 2), LONGEST_PAUSE_S)
@@ -109,22 +111,22 @@ class Child:
         self._say(self.program.name, f"{how}; starting it again" + (f" in {pause:g} s" if pause else ""))
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Ask it to end, for good."""
+        self.finished = True
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
 
     def kill(self) -> None:
-        """End it and what it started, now."""
+        """End it and what it started, now and for good."""
+        self.finished = True
         self._send_group(signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
 
     def _send_group(self, number: int) -> None:
         if self.process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # all have ended
                 os.killpg(self.process.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass
 
     def __repr__(self) -> str:
         return f"Child({self.program.name}: {shlex.join(self.program.command)})"

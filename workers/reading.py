@@ -123,7 +123,8 @@ class Readers:
                 livemode = load_connection(connection, connection_id).livemode
         except StripeTrouble:
             return False
-        return bool(rows) and isinstance(rows[0], dict) and rows[0].get("livemode") is livemode
+        first = rows[0] if isinstance(rows, list) and rows else None
+        return isinstance(first, dict) and first.get("livemode") is livemode
 
     def _api(self, connection_id: int) -> StripeApi:
         with self._lock:

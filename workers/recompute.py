@@ -15,7 +15,7 @@ from models.domain.changes import changes
 from models.domain.match import Directory, hosts_to_look_up, match_customer
 from models.domain.scope import has_scope
 from models.domain.summary import summarize
-from models.domain.types import Account, Catalog, Decision, FxTable, Match, Snapshot, StripeCustomer
+from models.domain.types import Account, Catalog, Change, Decision, FxTable, Match, Snapshot, StripeCustomer
 from models.errors import Conflict
 from models.store import customers as customer_store
 from models.store import fx as fx_store
@@ -249,7 +249,7 @@ def _one(
     after = summarize(snapshot, settings, loaded.fx, now)
     stored = msgspec.json.encode(after).decode()
     why = _CAUSES.get(computed.recompute_cause or cause, computed.recompute_cause or cause)
-    differences = ()
+    differences: tuple[Change, ...] = ()
     if stored != computed.stored:
         old_rates = loaded.old_fx.get(computed.fx_date or "")
         at_old = summarize(snapshot, settings, old_rates, now) if old_rates else None

@@ -220,7 +220,7 @@ def due_stripe_customers(connection: Connection, limit: int = 300) -> list[tuple
 
 def environments(connection: Connection, ids: Collection[int]) -> dict[int, str]:
     """The environment of these customers."""
-    return dict(bulk.select_in(connection, "SELECT id, environment FROM customers WHERE id IN (*)", ids))  # type: ignore[arg-type]
+    return dict(bulk.select_in(connection, "SELECT id, environment FROM customers WHERE id IN (*)", ids))
 
 
 def settle(connection: Connection, ids: Collection[int]) -> None:

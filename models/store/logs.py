@@ -5,6 +5,7 @@ JSON escapes CR, LF and every other control character, so a name from outside ca
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ log: Any = structlog.get_logger("pivotal")
 _LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
 
 
-def _bounded(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _bounded(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Cut long values: a log line is no place for a payload, whoever put it there."""
     return {key: value[:500] + "…" if isinstance(value, str) and len(value) > 500 else value for key, value in event.items()}
 

@@ -137,7 +137,9 @@ def replace_items(connection: Connection, connection_id: int, subscriptions: Col
             [connection_id],
         )
     }
-    wanted = {(row["id"], row["subscription_id"], row["customer_id"], row["price_id"], row["product_id"]): row for row in rows}
+    wanted: dict[tuple[Any, ...], dict[str, Any]] = {
+        (row["id"], row["subscription_id"], row["customer_id"], row["price_id"], row["product_id"]): row for row in rows
+    }
     gone = {line[0] for line in held} - {line[0] for line in wanted}
     for part in bulk.chunks(sorted(gone)):
         marks = ", ".join("?" * len(part))
@@ -224,7 +226,7 @@ def load_stripe_customers(
 ) -> dict[str, tuple[StripeCustomer, int | None]]:
     """Stripe customers by id with their evidence (s)."""
     sql = f"SELECT id, facts, {_EVIDENCE} FROM stripe_customers WHERE connection_id = ? AND id IN (*)"  # noqa: S608
-    decoder = _DECODERS["customer"]
+    decoder = msgspec.json.Decoder(StripeCustomer)
     return {
         row[0]: (decoder.decode(row[1]), evidence(row[2], row[3]))
         for row in bulk.select_in(connection, sql, ids, [connection_id])
