@@ -60,12 +60,25 @@ def failing(invoice_id: str = "in_failing", **fields: Any) -> Json:
 def payments(status: str, error: Json | None = None, **fields: Any) -> Json:
     """`payments` since basil: one default payment whose intent is expanded."""
     intent = {"id": "pi_1", "object": "payment_intent", "status": status, "last_payment_error": error}
-    entry = {"id": "inpay_1", "is_default": True, "created": NOW, "payment": {"type": "payment_intent", "payment_intent": intent}}
+    entry = {
+        "id": "inpay_1",
+        "is_default": True,
+        "created": NOW,
+        "payment": {"type": "payment_intent", "payment_intent": intent},
+    }
     return {"object": "list", "data": [{**entry, **fields}], "has_more": False}
 
 
 def coupon(coupon_id: str = "C", **fields: Any) -> Json:
-    return {"id": coupon_id, "object": "coupon", "percent_off": None, "amount_off": None, "currency": None, "duration": "forever", **fields}
+    return {
+        "id": coupon_id,
+        "object": "coupon",
+        "percent_off": None,
+        "amount_off": None,
+        "currency": None,
+        "duration": "forever",
+        **fields,
+    }
 
 
 def discount(of: Json | str, discount_id: str = "di_1", **fields: Any) -> Json:

@@ -70,7 +70,12 @@ def test_a_subscription_is_one_value_in_every_version_that_carries_its_facts(ver
     value = objects.read_subscription(_load(version, "subscription"))
     newest = objects.read_subscription(_load("2026-10-28.endive", "subscription"))
     assert value.items == newest.items
-    assert (value.id, value.customer, value.status, value.currency) == (newest.id, newest.customer, newest.status, newest.currency)
+    assert (value.id, value.customer, value.status, value.currency) == (
+        newest.id,
+        newest.customer,
+        newest.status,
+        newest.currency,
+    )
     assert value.current_period_end == newest.current_period_end
     assert [found.coupon_id for found in value.discounts] == ["PARTNER20"]
 
