@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -49,6 +50,17 @@ class AppSettings(BaseSettings):
         if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError("is one of DEBUG, INFO, WARNING, ERROR")
         return level
+
+    @field_validator("redis_url")
+    @classmethod
+    def _locked_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        """Who can write to Redis can make workers work: a socket, loopback, or a password (FAULTS S26)."""
+        parts = urlsplit(value.get_secret_value() if value else "unix://")
+        if parts.scheme not in {"unix", "redis", "rediss"}:
+            raise ValueError("takes redis://, rediss:// or unix://")
+        if parts.scheme != "unix" and not parts.password and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+            raise ValueError("needs a password for a Redis on another machine")
+        return value
 
     @cached_property
     def database(self) -> str:
@@ -123,4 +135,4 @@ def load_settings(**overrides: object) -> AppSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise SettingsError(f"{name}: {first['msg']}") from None
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -16,11 +16,7 @@ def environment(settings: AppSettings, **more: str) -> dict[str, str]:
     """The environment of a child process that works with `settings`; nothing of ours leaks in from outside."""
     ours = {name.upper() for name in AppSettings.model_fields}
     env = {key: value for key, value in os.environ.items() if key not in ours}
-    for name in settings.model_fields_set:
-        value = getattr(settings, name)
-        if value is not None:
-            text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-            env[name.upper()] = text
+    env |= settings.as_environment()
     env["TESTING"] = "1"
     env["PYTHONPATH"] = str(Path(__file__).parents[2])
     return env | more
