@@ -100,6 +100,7 @@ class State:
         self.livemode = livemode
         self.collections = {kind: Collection() for kind in KINDS}
         self.deleted: dict[str, Record] = {}  # what is gone, as it last was (a deleted customer answers with a stub)
+        self.keep_history = True  # for stale reads
         self.history: dict[str, deque[tuple[float, Record | None]]] = {}
         self.items: dict[str, str] = {}  # subscription item -> subscription
         self.revision = 0
@@ -156,6 +157,8 @@ class State:
     def remember(self, id_: str, before: Record | None) -> None:
         """Keep how an object was until now, for stale reads."""
         self.revision += 1
+        if not self.keep_history:
+            return
         past = self.history.get(id_)
         if past is None:
             past = self.history[id_] = deque(maxlen=HISTORY)
