@@ -78,7 +78,7 @@ class _Reading:
 
     def _note(self, key: str, entry: object, error: Unreadable) -> None:
         # Without an id the error names the kind; the list's key tells the reader of the output where to look.
-        known = reference(entry) is not None
+        known = reference(entry)
         name = error.object_id if known else key
         if known and key in ("prices", "products", "coupons"):
             self.shared.add(name)

@@ -41,7 +41,9 @@ class Brought(msgspec.Struct, frozen=True):
 def bring(account: Account, match: Match, rules: Rules) -> Brought:
     """Everything the rules say about one Stripe customer on its own."""
     discount = account.customer.discount
-    results = tuple(subscription_mrr(subscription, discount, rules) for subscription in account.subscriptions)
+    # By id, so that the derivation never depends on the order in which the subscriptions came.
+    subscriptions = sorted(account.subscriptions, key=lambda subscription: subscription.id)
+    results = tuple(subscription_mrr(subscription, discount, rules) for subscription in subscriptions)
     invoices = _invoices_in_scope(account, results, rules)
     began = any(result.in_scope and result.subscription.status not in _NOT_BEGUN for result in results)
     return Brought(

@@ -102,6 +102,11 @@ def fields_of(value: object, kind: str) -> Fields:
     return Fields(value, object_id)
 
 
+def named(owner: str, error: Unreadable) -> Unreadable:
+    """The same problem, told of the whole object: a part that can't be read makes its owner unreadable."""
+    return error if error.object_id == owner else Unreadable(owner, str(error))
+
+
 def reference(value: object) -> str | None:
     """The id in an expandable field: the text itself, or the `id` of the object that stands there."""
     if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from models.domain.types import StripeCustomer, Subscription, SubscriptionItem
 from models.errors import Unreadable
 from models.stripe_reader.discounts import read_coupon, read_discount, read_discounts
-from models.stripe_reader.fields import Fields, fields_of, listed, truncated
+from models.stripe_reader.fields import Fields, fields_of, listed, named, truncated
 from models.stripe_reader.invoices import read_invoice, read_invoice_payment, read_payment_intent
 from models.stripe_reader.prices import read_item_price, read_price, read_product
 
@@ -28,7 +28,10 @@ __all__ = [
 def read_customer(data: object) -> StripeCustomer:
     """A Stripe customer, or the stub `{id, deleted: true}` that stands for a deleted one."""
     fields = fields_of(data, "customer")
-    discounts = read_discounts(fields)
+    try:
+        discounts = read_discounts(fields)
+    except Unreadable as error:
+        raise named(fields.owner, error) from None
     return StripeCustomer(
         id=fields.owner,
         email=fields.text("email"),
@@ -51,7 +54,13 @@ def read_subscription(data: object) -> Subscription:
     status = fields.text("status")
     if status is None:
         raise Unreadable(fields.owner, "subscription has no status")
-    items = _items(fields)
+    try:
+        return _subscription(fields, status, _items(fields))
+    except Unreadable as error:
+        raise named(fields.owner, error) from None
+
+
+def _subscription(fields: Fields, status: str, items: tuple[SubscriptionItem, ...]) -> Subscription:
     return Subscription(
         id=fields.owner,
         customer=fields.reference("customer") or fields.text("customer_account"),

@@ -14,10 +14,18 @@ from models.stripe_reader.events import read_event
 from models.stripe_reader.versions import is_usable
 
 EVENT = {
-    "id": "evt_1", "object": "event", "type": "customer.subscription.updated", "created": 1_795_000_000, "livemode": True,
-    "api_version": "2026-10-28.endive", "account": "acct_1",
-    "data": {"object": {"id": "sub_1", "object": "subscription", "customer": "cus_1"}, "previous_attributes": {"status": "active"}},
-}  # fmt: skip
+    "id": "evt_1",
+    "object": "event",
+    "type": "customer.subscription.updated",
+    "created": 1_795_000_000,
+    "livemode": True,
+    "api_version": "2026-10-28.endive",
+    "account": "acct_1",
+    "data": {
+        "object": {"id": "sub_1", "object": "subscription", "customer": "cus_1"},
+        "previous_attributes": {"status": "active"},
+    },
+}
 
 
 def _raw(**fields: Any) -> bytes:
@@ -71,9 +79,14 @@ def test_an_object_without_an_id_is_no_reason_to_refuse() -> None:
 @pytest.mark.fault("F25")
 def test_a_thin_event_is_recognised() -> None:
     thin = {
-        "id": "evt_2", "object": "v2.core.event", "type": "v1.customer.updated", "created": "2026-11-18T11:06:40.5Z",
-        "livemode": False, "context": None, "related_object": {"id": "cus_5", "type": "customer", "url": "/v1/customers/cus_5"},
-    }  # fmt: skip
+        "id": "evt_2",
+        "object": "v2.core.event",
+        "type": "v1.customer.updated",
+        "created": "2026-11-18T11:06:40.5Z",
+        "livemode": False,
+        "context": None,
+        "related_object": {"id": "cus_5", "type": "customer", "url": "/v1/customers/cus_5"},
+    }
     envelope = read_envelope(json.dumps(thin).encode())
     assert (envelope.thin, envelope.api_version, envelope.created) == (True, None, 1_795_000_000)
     assert (envelope.object_type, envelope.object_id, envelope.customer_id) == ("customer", "cus_5", "cus_5")
@@ -82,16 +95,41 @@ def test_a_thin_event_is_recognised() -> None:
 
 DEEP = "[" * 80 + "]" * 80
 BAD = {
-    "not JSON": b"{", "empty": b"", "a list": b"[]", "null": b"null", "a number": b"5", "a text": b'"x"', "two values": b"{} {}",
-    "not UTF-8": b'{"id": "\xff"}', "no id": _raw(id=None), "id a number": _raw(id=5), "empty id": _raw(id=""),
-    "id with a space": _raw(id="evt 1"), "id far too long": _raw(id="e" * 256), "no type": _raw(type=None), "type a list": _raw(type=[]),
-    "no time": _raw(created=None), "time as text": _raw(created="soon"), "negative time": _raw(created=-1),
-    "time beyond years": _raw(created=10**15), "too deep": _with(DEEP), "far too deep": _with("[" * 100_000 + "]" * 100_000),
-    "unbalanced": _with("[" * 100), "long number": _with("9" * 5000), "33 digits": _with("1" * 33), "digits both sides": _with("1" * 20 + "." + "1" * 20),
-    "NaN": _with("NaN"), "Infinity": _with("-Infinity"), "NUL": _with('"a\\u0000b"'), "raw NUL": _with('"\x00"'), "raw tab": _with('"\t"'),
-    "high surrogate": _with('"\\ud800"'), "low surrogate": _with('"\\uDC00"'), "swapped pair": _with('"\\udc00\\ud800"'),
+    "not JSON": b"{",
+    "empty": b"",
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"5",
+    "a text": b'"x"',
+    "two values": b"{} {}",
+    "not UTF-8": b'{"id": "\xff"}',
+    "no id": _raw(id=None),
+    "id a number": _raw(id=5),
+    "empty id": _raw(id=""),
+    "id with a space": _raw(id="evt 1"),
+    "id far too long": _raw(id="e" * 256),
+    "no type": _raw(type=None),
+    "type a list": _raw(type=[]),
+    "no time": _raw(created=None),
+    "time as text": _raw(created="soon"),
+    "negative time": _raw(created=-1),
+    "time beyond years": _raw(created=10**15),
+    "too deep": _with(DEEP),
+    "far too deep": _with("[" * 100_000 + "]" * 100_000),
+    "unbalanced": _with("[" * 100),
+    "long number": _with("9" * 5000),
+    "33 digits": _with("1" * 33),
+    "digits both sides": _with("1" * 20 + "." + "1" * 20),
+    "NaN": _with("NaN"),
+    "Infinity": _with("-Infinity"),
+    "NUL": _with('"a\\u0000b"'),
+    "raw NUL": _with('"\x00"'),
+    "raw tab": _with('"\t"'),
+    "high surrogate": _with('"\\ud800"'),
+    "low surrogate": _with('"\\uDC00"'),
+    "swapped pair": _with('"\\udc00\\ud800"'),
     "raw surrogate": _with('"\ud800"'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.fault("F19")
@@ -106,11 +144,19 @@ def test_a_body_that_is_no_event_is_refused(raw: bytes, reader: Any) -> None:
 
 
 GOOD = {
-    "a pair": '"\\ud83d\\ude00"', "an escaped backslash": '"\\\\u0000 and \\\\ud800"', "64 deep": "[" * 60 + "]" * 60,
-    "brackets in a text": json.dumps("[{" * 200), "digits in a text": json.dumps("9" * 500), "digits in words": json.dumps("a " + "9" * 40),
-    "32 digits": "1" * 32, "twice the same key": '{"a": 1, "a": 2}', "many brackets": "[" + "{}," * 100 + "{}]", "RTL": '"\u202eabc"',
-    "markup": json.dumps("<script>alert(1)</script>=cmd|' /C calc'!A0"), "exponent": "1e400000",
-}  # fmt: skip
+    "a pair": '"\\ud83d\\ude00"',
+    "an escaped backslash": '"\\\\u0000 and \\\\ud800"',
+    "64 deep": "[" * 60 + "]" * 60,
+    "brackets in a text": json.dumps("[{" * 200),
+    "digits in a text": json.dumps("9" * 500),
+    "digits in words": json.dumps("a " + "9" * 40),
+    "32 digits": "1" * 32,
+    "twice the same key": '{"a": 1, "a": 2}',
+    "many brackets": "[" + "{}," * 100 + "{}]",
+    "RTL": '"\u202eabc"',
+    "markup": json.dumps("<script>alert(1)</script>=cmd|' /C calc'!A0"),
+    "exponent": "1e400000",
+}
 
 
 @pytest.mark.fault("F19")
@@ -162,12 +208,28 @@ def test_nothing_but_unusable_body_ever_comes_out(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("version", "usable"),
     [
-        ("2019-02-19", True), ("2020-08-27", True), ("2024-06-20", True), ("2024-09-30.acacia", True), ("2025-02-24.acacia", True),
-        ("2025-03-31.basil", True), ("2025-08-27.basil", True), ("2025-09-30.clover", True), ("2026-09-30.endive", True),
-        ("2026-10-28.endive", True), ("2019-02-18", False), ("2026-11-25.endive", False), ("2027-03-31.fennel", False),
-        ("2025-03-31.acacia", False), ("2025-05-01", False), ("2025-03-31.preview", False), ("2026-13-01.endive", False),
-        ("banana", False), ("", False), (None, False), ("2020-08-27 ", False),
+        ("2019-02-19", True),
+        ("2020-08-27", True),
+        ("2024-06-20", True),
+        ("2024-09-30.acacia", True),
+        ("2025-02-24.acacia", True),
+        ("2025-03-31.basil", True),
+        ("2025-08-27.basil", True),
+        ("2025-09-30.clover", True),
+        ("2026-09-30.endive", True),
+        ("2026-10-28.endive", True),
+        ("2019-02-18", False),
+        ("2026-11-25.endive", False),
+        ("2027-03-31.fennel", False),
+        ("2025-03-31.acacia", False),
+        ("2025-05-01", False),
+        ("2025-03-31.preview", False),
+        ("2026-13-01.endive", False),
+        ("banana", False),
+        ("", False),
+        (None, False),
+        ("2020-08-27 ", False),
     ],
-)  # fmt: skip
+)
 def test_which_versions_are_usable(version: str | None, usable: bool) -> None:
     assert is_usable(version) is usable

@@ -48,13 +48,23 @@ def test_the_registrable_domain_follows_the_public_suffix_list_with_its_private_
 @pytest.mark.parametrize(
     ("email", "reason"),
     [
-        (None, "no_email"), ("", "no_email"), ("   ", "no_email"), ("nobody", "invalid_email"), ("a@b@acme.com", "invalid_email"),
-        ("Jane <jane@acme.com>", "invalid_email"), ("jane@acme", "invalid_email"), ("x@" + "a" * 600 + ".com", "invalid_email"),
-        ("joe@gmail.com", "personal_domain"), ("joe@mail.gmail.com", "personal_domain"),
-        ("x@contoso.onmicrosoft.com", "personal_domain"), ("x@privaterelay.appleid.com", "personal_domain"),
-        ("x@ourco.com", "own_domain"), ("x@eu.ourco.com", "own_domain"), ("x@denied.org", "personal_domain"),
+        (None, "no_email"),
+        ("", "no_email"),
+        ("   ", "no_email"),
+        ("nobody", "invalid_email"),
+        ("a@b@acme.com", "invalid_email"),
+        ("Jane <jane@acme.com>", "invalid_email"),
+        ("jane@acme", "invalid_email"),
+        ("x@" + "a" * 600 + ".com", "invalid_email"),
+        ("joe@gmail.com", "personal_domain"),
+        ("joe@mail.gmail.com", "personal_domain"),
+        ("x@contoso.onmicrosoft.com", "personal_domain"),
+        ("x@privaterelay.appleid.com", "personal_domain"),
+        ("x@ourco.com", "own_domain"),
+        ("x@eu.ourco.com", "own_domain"),
+        ("x@denied.org", "personal_domain"),
     ],
-)  # fmt: skip
+)
 def test_an_address_that_says_nothing_about_a_company_is_skipped(email: str | None, reason: str) -> None:
     settings = {"own_domains": ["OurCo.com"], "personal_domains_deny": ["denied.org"]}
     assert outcome(customer(email=email), settings=settings) == ("skipped", reason, None)
@@ -263,7 +273,10 @@ def test_the_counts_add_up_to_the_stripe_customers_walked() -> None:
 def test_a_subscription_without_its_customer_is_shown_as_skipped_and_a_link_finds_it() -> None:
     alone = document(subscription(), customers=[])
     assert explain(alone)["matches"][0] == {
-        "stripe_customer_id": "cus_1", "outcome": "skipped", "reason": "no_email", "customer_id": None,
-    }  # fmt: skip
+        "stripe_customer_id": "cus_1",
+        "outcome": "skipped",
+        "reason": "no_email",
+        "customer_id": None,
+    }
     links = [{"stripe_customer_id": "cus_1", "customer_id": "c1"}]
     assert explained(subscription(), customers=[], links=links)["mrr"] == 10_000

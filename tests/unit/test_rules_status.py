@@ -140,11 +140,20 @@ def test_why_and_when_next_are_told_while_it_is_unpaid() -> None:
 @pytest.mark.parametrize(
     ("key", "label"),
     [
-        ("growth_monthly", "Growth"), ("pro_API-annual", "Pro API"), ("growth_monthly_v2", "Growth Monthly V2"),
-        ("monthly", "Monthly"), ("_monthly", "Monthly"), ("a__b--c", "A B C"), ("team-month", "Team"), ("x_Yearly", "X"),
-        ("basic_annual_yearly", "Basic Annual"), ("---", "---"), ("daily_daily", "Daily Daily"), ("éa_week", "Éa Week"),
+        ("growth_monthly", "Growth"),
+        ("pro_API-annual", "Pro API"),
+        ("growth_monthly_v2", "Growth Monthly V2"),
+        ("monthly", "Monthly"),
+        ("_monthly", "Monthly"),
+        ("a__b--c", "A B C"),
+        ("team-month", "Team"),
+        ("x_Yearly", "X"),
+        ("basic_annual_yearly", "Basic Annual"),
+        ("---", "---"),
+        ("daily_daily", "Daily Daily"),
+        ("éa_week", "Éa Week"),
     ],
-)  # fmt: skip
+)
 def test_a_lookup_key_is_made_readable(key: str, label: str) -> None:
     assert plan_label(key) == label
 
