@@ -8,7 +8,7 @@ from webhook_app.ui import words
 
 _DETAILS = {
     "renews_at": "Renewal", "trial_ends_at": "End of trial", "cancels_at": "Cancellation", "next_retry_at": "Next try",
-    "amount_due": "Amount due", "failure_reason": "Reason of failure", "attempt_count": "Attempts", "flags": "Flags",
+    "amount_due": "Amount due", "failure_reason": "Failure", "attempt_count": "Attempts", "flags": "Flags",
     "overdue": "Overdue",
 }  # fmt: skip
 _SILENT = {"subscription_id", "invoice_id", "amount_due_currency"}
