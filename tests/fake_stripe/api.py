@@ -7,10 +7,12 @@ import msgspec
 
 from tests.fake_stripe import render_billing, versions
 from tests.fake_stripe.errors import ApiError, foreign_account, lock_timeout, missing, rate_limited
+from tests.fake_stripe.events import thin_event
 from tests.fake_stripe.expand import Tree, kinds_in, read_tree
 from tests.fake_stripe.faults import HTML_404, Fault, Faults, Limits, Reads
 from tests.fake_stripe.keys import Keys
 from tests.fake_stripe.lists import EVENTS_KEPT, answer_list, event_body
+from tests.fake_stripe.oauth import OAuth
 from tests.fake_stripe.params import Params
 from tests.fake_stripe.records import KIND, Event
 from tests.fake_stripe.render import Context, Json, render
@@ -26,6 +28,7 @@ class Request(NamedTuple):
     method: str
     target: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 class Response(NamedTuple):
@@ -61,6 +64,7 @@ class Api:
         self.date_skew = 0.0
         self.send_date = True
         self.pretty = False  # Stripe indents; on the wire it is compressed, so the plain form is nearer in cost
+        self.oauth = OAuth(state, keys)
         self._contexts: dict[str, Context] = {}
 
     def handle(self, request: Request) -> Response:
@@ -73,9 +77,16 @@ class Api:
             fault = self.faults.next(label)
             try:
                 self._gate(request, label, fault)
-                if found is None or request.method != "GET":
+                if path.startswith("/oauth/"):
+                    status, headers, given = self.oauth.answer(request.method, path, query, request.body,
+                                                               request.headers.get("authorization", ""))
+                    body = _ENCODE(given)
+                elif path.startswith("/v2/core/events/") and request.method == "GET":
+                    status, headers, body = 200, {}, _ENCODE(self._thin(request, path.rpartition("/")[2]))
+                elif found is None or request.method != "GET":
                     raise ApiError(404, f"Unrecognized request URL ({request.method}: {path}).")
-                status, headers, body = 200, {}, self._answer(request, *found, query)
+                else:
+                    status, headers, body = 200, {}, self._answer(request, *found, query)
             except ApiError as error:
                 status, headers, body = error.status, dict(error.headers), _ENCODE(error.body(request_id))
             self.reads.count(request.method, label, request.target, status)
@@ -136,6 +147,14 @@ class Api:
     def context(self, version: str) -> Context:
         """A fresh look at the state in a version's shape."""
         return Context(self.state, version, **msgspec.structs.asdict(self.sizes))
+
+    def _thin(self, request: Request, id_: str) -> Json:
+        """A thin event; which permission it takes is unknown (STRIPE 11): that of events is assumed [verify]."""
+        self.keys.check(self.keys.find(request.headers.get("authorization", "")), "event")
+        event = self.state.get("event", id_)
+        if not isinstance(event, Event):
+            raise missing("event", id_)
+        return thin_event(event, self.state.livemode) | {"changes": None, "snapshot_event": event.id}
 
     def _account(self) -> Json:
         return {"id": self.state.account_id, "object": "account",

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.events import thin_event
 from tests.fake_stripe.records import Event
 from tests.fake_stripe.signing import signature
 
@@ -61,6 +62,7 @@ class Endpoint:
         self.types = types  # None: every type ("*")
         self.timeout = timeout
         self.disabled = False
+        self.thin = False  # notices without a payload (STRIPE 9) instead of snapshots
         self.account: str | None = None  # on a Connect endpoint: the account that its events name
         self._rolled_at: float | None = None
 
@@ -105,6 +107,7 @@ class Deliveries:
                  on_result: Callable[[Event, bool], None] = lambda event, good: None) -> None:
         self.endpoint = endpoint
         self.disturb = Disturb()
+        self._livemode = livemode
         self.backoff: tuple[float, ...] = LIVE_BACKOFF if livemode else TEST_BACKOFF
         self.attempts: deque[Attempt] = deque(maxlen=100_000)
         self.acked: set[str] = set()
@@ -160,15 +163,21 @@ class Deliveries:
         """The body and headers of a delivery, signed now. The signature's time is wall time: a verifier knows no other."""
         event = self._find(event_id)
         assert event is not None
-        body = msgspec.json.format(event.bodies.get(self.endpoint.version) or next(iter(event.bodies.values())), indent=2)
-        if self.endpoint.account is not None:
-            body = body[:-2] + f',\n  "account": "{self.endpoint.account}"\n}}'.encode()
+        body = self._body(event)
         with self._wake:
             noise = self._random.random() < self.disturb.noise
         header = signature(body, self.endpoint.signing_secrets(self._clock.time()), int(time.time()), noise=noise)
         return body, {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": header,
                       "Accept": "*/*; q=0.5, application/xml",
                       "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)", "Cache-Control": "no-cache"}
+
+    def _body(self, event: Event) -> bytes:
+        if self.endpoint.thin:
+            return msgspec.json.format(msgspec.json.encode(thin_event(event, self._livemode)), indent=2)
+        body = msgspec.json.format(event.bodies.get(self.endpoint.version) or next(iter(event.bodies.values())), indent=2)
+        if self.endpoint.account is not None:
+            body = body[:-2] + f',\n  "account": "{self.endpoint.account}"\n}}'.encode()
+        return body
 
     def attempt(self, delivery: Delivery) -> int:
         """Send one now; on failure it is queued again with backoff, as long as Stripe would."""

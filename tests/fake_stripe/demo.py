@@ -158,7 +158,8 @@ class Demo:
             took = (time.monotonic() - began) * 1000
             late = len(deliveries.pending())
             good = len(deliveries.acked) - known
-            note = f"{good} event{'s' if good != 1 else ''} taken in {took:.0f} ms" + (f", {late} to be sent again" if late else "")
+            note = f"{good} event{'s' if good != 1 else ''} taken in {took:.0f} ms"
+            note += f", {late} to be sent again" if late else ""
             say(f"{time.strftime('%H:%M:%S')}  {text:<64} {note}")
             ticks += 1
             if self.supervisor is None or self.supervisor.poll() is not None:

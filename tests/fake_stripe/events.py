@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -28,6 +29,16 @@ def previous_attributes(before: Json, after: Json) -> Json:
         if name not in before:
             out[name] = None
     return out
+
+
+def thin_event(event: Event, livemode: bool) -> Json:
+    """The unversioned notice of an event (STRIPE 9): where to look, and nothing else."""
+    shown = msgspec.json.decode(next(iter(event.bodies.values())))
+    kind = shown["data"]["object"]["object"]
+    created = datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return {"id": event.id, "object": "v2.core.event", "type": f"v1.{event.type}", "created": created, "livemode": livemode,
+            "context": None, "reason": None,
+            "related_object": {"id": event.object_id, "type": kind, "url": f"/v1/{kind}s/{event.object_id}"}}
 
 
 class Recorder:

@@ -64,7 +64,7 @@ class HttpServer:
         head = await reader.readuntil(b"\r\n\r\n")
         request = _read(head)
         if (length := int(request.headers.get("content-length", "0"))) > 0:
-            await reader.readexactly(length)
+            request = request._replace(body=await reader.readexactly(length))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         self.on_start(self.running)

@@ -33,6 +33,10 @@ class Keys:
         self._keys[secret] = ApiKey(secret, mode == "live", permissions if kind == "rk" else None)
         return self._keys[secret]
 
+    def revoke(self, secret: str) -> None:
+        """401 from now on."""
+        self._keys[secret].revoked = True
+
     def find(self, authorization: str) -> ApiKey:
         """The key of an `Authorization` header.
 

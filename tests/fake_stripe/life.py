@@ -10,7 +10,7 @@ from tests.fake_stripe.records import Subscription
 from tests.fake_stripe.server import FakeStripe
 
 DOWN_THE_LINE = ("starter", "growth", "scale")
-EVENTS_KEPT = 2000
+EVENTS_KEPT = 10_000
 Act = Callable[[], str | None]
 
 

@@ -145,6 +145,20 @@ class FakeStripe:
             deliveries.start(concurrency)
         return deliveries
 
+    def finalize_due(self) -> int:
+        """Finalise drafts as Stripe does (STRIPE 3.3): an hour after they were made, or, where an endpoint asks for
+        `invoice.created`, an hour after it answered well, at the latest after 72 hours. How many were finalised."""
+        asking = [d for d in self.deliveries if d.endpoint.types is None or "invoice.created" in d.endpoint.types]
+        answered = {e.object_id for d in asking for e in map(self._event,
+                                                             d.acked) if e is not None and e.type == "invoice.created"}
+        done = 0
+        for invoice in list(self.state.of("invoice")):
+            held = bool(asking) and invoice.id not in answered
+            if invoice.status == "draft" and self.clock.now() >= invoice.created + (72 if held else 1) * 3600:
+                self.change.finalize(invoice)
+                done += 1
+        return done
+
     def wait_idle(self, timeout: float = 30) -> bool:
         """Until every delivery that is due has been made."""
         return all(d.wait_idle(timeout) for d in self.deliveries)
