@@ -32,7 +32,7 @@ class Verdict(Enum):
 class Gathered:
     """The bytes of one request as they come, and the `verdict` on them; `counted`: what the worker counts against its limit."""
 
-    __slots__ = ("_body_at", "_bytes", "_chunk_at", "_chunks", "_continue", "_end", "counted", "verdict")
+    __slots__ = ("_begun", "_body_at", "_bytes", "_chunk_at", "_chunks", "_continue", "_end", "counted", "verdict")
 
     def __init__(self) -> None:
         self.counted = 0
@@ -40,6 +40,7 @@ class Gathered:
         self._forget()
 
     def _forget(self) -> None:
+        self._begun = False
         self._body_at = 0  # 0 until the head is complete
         self._end: int | None = None  # None: chunked
         self._chunk_at = 0
@@ -77,8 +78,11 @@ class Gathered:
     def _judge(self, data: bytes) -> Verdict:
         seen = len(self._bytes)
         self._bytes += data
-        if not seen and self._bytes.startswith(b"\r\n"):
-            del self._bytes[:2]  # one empty line before a request is allowed
+        if not self._begun and len(self._bytes) >= 2:
+            self._begun = True
+            if self._bytes.startswith(b"\r\n"):  # one empty line before a request is allowed
+                del self._bytes[:2]
+                seen = 0
         if not self._body_at:
             verdict = self._read_head(max(0, seen - 3))
             if verdict is not None:
