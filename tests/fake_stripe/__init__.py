@@ -1,10 +1,10 @@
 """A faithful stand-in for Stripe (STRIPE 10): the API that the workers read, the webhooks that the endpoint receives.
 
-    with FakeStripe(seed=1) as fake:
-        fake.deliver_to(url)                                   # signed, retried
-        customer = fake.change.create_customer("ann@acme.com")
-        fake.change.subscribe(customer, price)
-        fake.url, fake.api_key, fake.webhook_secret, fake.reads.total, fake.faults, fake.current_objects()
+with FakeStripe(seed=1) as fake:
+    fake.deliver_to(url)                                   # signed, retried
+    customer = fake.change.create_customer("ann@acme.com")
+    fake.change.subscribe(customer, price)
+    fake.url, fake.api_key, fake.webhook_secret, fake.reads.total, fake.faults, fake.current_objects()
 """
 
 from tests.fake_stripe.clock import Clock

@@ -20,8 +20,9 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mode", choices=("live", "test"), default="live")
-    parser.add_argument("--objects", type=int, default=0,
-                        help="about so many customers, subscriptions and invoices; 0: a small mix")
+    parser.add_argument(
+        "--objects", type=int, default=0, help="about so many customers, subscriptions and invoices; 0: a small mix"
+    )
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that every answer takes longer")
     parser.add_argument("--limits", action="store_true", help="Stripe's own rate limits, with 429")
     parser.add_argument("--deliver-to", help="URL of a webhook endpoint")
@@ -34,12 +35,17 @@ def main() -> int:
     if options.webhook_secret:
         fake.webhook_secret = options.webhook_secret
     many = options.objects > 0
-    generator = large(fake.state, options.objects, seed=options.seed) if many else generate(fake.state, Shape(),
-                                                                                            seed=options.seed)
+    generator = (
+        large(fake.state, options.objects, seed=options.seed) if many else generate(fake.state, Shape(), seed=options.seed)
+    )
     fake.start()
     fake.server.latency = options.latency
-    print(json.dumps({"url": fake.url, "api_key": fake.api_key, "webhook_secret": fake.webhook_secret,
-                      "objects": fake.state.counts()}), flush=True)
+    print(
+        json.dumps(
+            {"url": fake.url, "api_key": fake.api_key, "webhook_secret": fake.webhook_secret, "objects": fake.state.counts()}
+        ),
+        flush=True,
+    )
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

@@ -50,8 +50,9 @@ class CustomerChanges(ChangeBase):
         raise NotImplementedError
 
     @locked
-    def attach_coupon(self, target: Customer | Subscription | Item | str, coupon: Coupon | str, *,
-                      end: int | None = None) -> Discount:
+    def attach_coupon(
+        self, target: Customer | Subscription | Item | str, coupon: Coupon | str, *, end: int | None = None
+    ) -> Discount:
         """`customer.discount.created`, then the owner's `updated`."""
         owner = self._target(target)
         discount = self.new_discount(coupon, end=end)
@@ -70,8 +71,9 @@ class CustomerChanges(ChangeBase):
             self.recorder.emit("customer.discount.created", discount)
         return discount
 
-    def new_discount(self, coupon: Coupon | str, *, end: int | None = None,
-                     subscription: Subscription | None = None) -> Discount:
+    def new_discount(
+        self, coupon: Coupon | str, *, end: int | None = None, subscription: Subscription | None = None
+    ) -> Discount:
         """A discount that starts now; a repeating coupon says when it ends."""
         found = self.coupon(coupon)
         if end is None and found.duration == "repeating":

@@ -6,28 +6,46 @@ from tests.fake_stripe.records import Customer, Invoice, InvoicePayment, Line, P
 
 DAY = 86_400
 RETRY_DAYS = (3, 5, 7)
-DECLINE = {"code": "card_declined", "decline_code": "generic_decline", "message": "Your card was declined.",
-           "type": "card_error"}
+DECLINE = {
+    "code": "card_declined",
+    "decline_code": "generic_decline",
+    "message": "Your card was declined.",
+    "type": "card_error",
+}
 
 
 class InvoiceChanges(ChangeBase):
     """Who owes and who pays."""
 
     @locked
-    def create_invoice(self, customer: Customer | str, amount: int, *, currency: str = "usd", days_until_due: int | None = None,
-                       finalize: bool = True) -> Invoice:
+    def create_invoice(
+        self,
+        customer: Customer | str,
+        amount: int,
+        *,
+        currency: str = "usd",
+        days_until_due: int | None = None,
+        finalize: bool = True,
+    ) -> Invoice:
         """A one-off (manual) invoice; with `days_until_due` it is sent by e-mail and due then. Neither paid nor failed yet."""
         owner = self.customer(customer)
         line = Line(id=self.state.new_id("line_item"), created=self.now, amount=amount, description="One-time service",
                     price=None,
-                    quantity=1, subscription_item=None, period_start=self.now, period_end=self.now)
+                    quantity=1, subscription_item=None, period_start=self.now, period_end=self.now)  # fmt: skip
         invoice = self._draft(owner, [line], "manual", currency, None, days_until_due)
         if finalize:
             self.finalize(invoice)
         return invoice
 
-    def _draft(self, owner: Customer, lines: list[Line], reason: str, currency: str, subscription: Subscription | None,
-               days_until_due: int | None) -> Invoice:
+    def _draft(
+        self,
+        owner: Customer,
+        lines: list[Line],
+        reason: str,
+        currency: str,
+        subscription: Subscription | None,
+        days_until_due: int | None,
+    ) -> Invoice:
         subtotal = sum(line.amount for line in lines)
         total = subtotal - sum(part["amount"] for line in lines for part in line.discount_amounts)
         method = "charge_automatically" if days_until_due is None else "send_invoice"
@@ -38,7 +56,7 @@ class InvoiceChanges(ChangeBase):
             collection_method=method,
             due_date=None if days_until_due is None else self.now + days_until_due * DAY,
             discounts=list(subscription.discounts) if subscription else [],
-            period_start=min((line.period_start for line in lines), default=self.now), period_end=self.now)
+            period_start=min((line.period_start for line in lines), default=self.now), period_end=self.now)  # fmt: skip
         return self._add(invoice, "invoice.created")
 
     def draft_for(self, subscription: Subscription, reason: str) -> Invoice:
@@ -54,7 +72,7 @@ class InvoiceChanges(ChangeBase):
                 amount=0 if free else item_amount(price, item.quantity, subscription.currency),
                 description=f"{item.quantity or 1} × {price.nickname or price.id}", price=price.id, quantity=item.quantity,
                 subscription_item=item.id, period_start=item.period_start, period_end=item.period_end,
-                discount_amounts=[] if free else taken[item.id]))
+                discount_amounts=[] if free else taken[item.id]))  # fmt: skip
         due = subscription.days_until_due if subscription.collection_method == "send_invoice" else None
         return self._draft(owner, lines, reason, subscription.currency, subscription, due)
 
@@ -80,11 +98,11 @@ class InvoiceChanges(ChangeBase):
     def _payment(self, invoice: Invoice, owner: Customer) -> None:
         intent = PaymentIntent(id=self.state.new_id("payment_intent"), created=self.now, customer=owner.id, invoice=invoice.id,
                                amount=invoice.total, currency=invoice.currency, status="requires_confirmation",
-                               payment_method=owner.payment_method)
+                               payment_method=owner.payment_method)  # fmt: skip
         self._add(intent, "payment_intent.created")
         payment = InvoicePayment(id=self.state.new_id("invoice_payment"), created=self.now, invoice=invoice.id,
                                  payment_intent=intent.id,
-                                 amount_requested=invoice.total, currency=invoice.currency)
+                                 amount_requested=invoice.total, currency=invoice.currency)  # fmt: skip
         self.state.add(payment)
         invoice.payments = [*invoice.payments, payment.id]
 
@@ -134,8 +152,11 @@ class InvoiceChanges(ChangeBase):
 
     def _after_payment(self, invoice: Invoice) -> None:
         subscription = self.state.get("subscription", invoice.subscription)
-        if subscription is not None and subscription.status in {"past_due", "unpaid",
-                                                                "incomplete"} and not self._owes(subscription):
+        if (
+            subscription is not None
+            and subscription.status in {"past_due", "unpaid", "incomplete"}
+            and not self._owes(subscription)
+        ):
             with self.recorder.changing(subscription, "customer.subscription.updated"):
                 subscription.status = "active"
         owner = self.state.get("customer", invoice.customer)
@@ -145,8 +166,9 @@ class InvoiceChanges(ChangeBase):
 
     def _owes(self, subscription: Subscription) -> bool:
         ids = self.state.of("invoice").by_customer.get(subscription.customer, ())
-        return any(v.subscription == subscription.id and v.status == "open" for v in (self.state.get("invoice",
-                                                                                                     i) for i in ids))
+        return any(
+            v.subscription == subscription.id and v.status == "open" for v in (self.state.get("invoice", i) for i in ids)
+        )
 
     @locked
     def fail(self, invoice: Invoice | str, *, action: bool = False, last: bool = False, error: dict | None = None) -> Invoice:

@@ -18,9 +18,17 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
     """Who pays for what, every month."""
 
     @locked
-    def subscribe(self, customer: Customer | str, prices: Prices, quantity: int | None = 1, *, trial_days: int = 0,
-                  pays: bool = True,
-                  coupon: Coupon | str | None = None, **fields: Any) -> Subscription:
+    def subscribe(
+        self,
+        customer: Customer | str,
+        prices: Prices,
+        quantity: int | None = 1,
+        *,
+        trial_days: int = 0,
+        pays: bool = True,
+        coupon: Coupon | str | None = None,
+        **fields: Any,
+    ) -> Subscription:
         """`customer.subscription.created`, its first invoice with its events. With `pays=False` it stays `incomplete`."""
         owner = self.customer(customer)
         chosen = prices if isinstance(prices, list) else [(prices, quantity)]
@@ -28,7 +36,7 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         fields.setdefault("currency", owner.currency or first.currency)
         fields.setdefault("start_date", self.now)
         subscription = Subscription(id=self.state.new_id("subscription"), created=self.now, customer=owner.id, anchor=self.now,
-                                    payment_method=None, **fields)
+                                    payment_method=None, **fields)  # fmt: skip
         end = self.now + trial_days * DAY if trial_days else None
         subscription.items = [self._item(subscription, self.price(p), q, end) for p, q in chosen]
         if trial_days:
@@ -53,7 +61,7 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         metered = price.usage_type == "metered"
         item = Item(id=self.state.new_id("subscription_item"), created=self.now, price=price.id, subscription=subscription.id,
                     quantity=None if metered else quantity, period_start=self.now,
-                    period_end=end or self.now + period_seconds(price))
+                    period_end=end or self.now + period_seconds(price))  # fmt: skip
         self.state.index_item(item)
         return item
 
@@ -138,7 +146,7 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         if another_interval:
             changed.period_start, changed.period_end = self.now, self.now + period_seconds(new)
             found.anchor = self.now
-        found.items = [*found.items[:item], changed, *found.items[item + 1:]]
+        found.items = [*found.items[:item], changed, *found.items[item + 1 :]]
         if another_interval and found.status == "active":
             self._bill(found, "subscription_update", before, True)
         elif before is not None:
@@ -152,7 +160,7 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         with self.recorder.changing(found, "customer.subscription.updated"):
             changed = self._copy(found.items[item])
             changed.quantity = quantity
-            found.items = [*found.items[:item], changed, *found.items[item + 1:]]
+            found.items = [*found.items[:item], changed, *found.items[item + 1 :]]
         return found
 
     @locked
@@ -214,8 +222,9 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         return found
 
     @locked
-    def pause_collection(self, subscription: Subscription | str, behavior: str = "void",
-                         resumes_at: int | None = None) -> Subscription:
+    def pause_collection(
+        self, subscription: Subscription | str, behavior: str = "void", resumes_at: int | None = None
+    ) -> Subscription:
         """Invoices are made but not collected; the status stays."""
         found = self.subscription(subscription)
         with self.recorder.changing(found, "customer.subscription.updated"):

@@ -24,7 +24,7 @@ RECOMMENDED = frozenset({
     "customer.subscription.pending_update_expired", "invoice.finalized", "invoice.paid", "invoice.payment_failed",
     "invoice.payment_action_required", "invoice.payment_attempt_required", "invoice.updated", "invoice.voided",
     "invoice.marked_uncollectible", "invoice.overdue", "invoice.finalization_failed", "invoice.deleted", "invoice_payment.paid",
-    "price.updated", "product.updated"})
+    "price.updated", "product.updated"})  # fmt: skip
 # [verify] Stripe doesn't publish them: up to 3 days
 LIVE_BACKOFF = (10, 60, 300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)
 TEST_BACKOFF = (60, 3600)  # three tries "over a few hours"
@@ -54,8 +54,9 @@ class Attempt(msgspec.Struct):
 class Endpoint:
     """A webhook endpoint. `version`: what its events are rendered in. `secrets`: two during a roll."""
 
-    def __init__(self, send: Send, secret: str, version: str, *, types: frozenset[str] | None = RECOMMENDED,
-                 timeout: float = 10) -> None:
+    def __init__(
+        self, send: Send, secret: str, version: str, *, types: frozenset[str] | None = RECOMMENDED, timeout: float = 10
+    ) -> None:
         self.send = send
         self.secrets = [secret]
         self.version = version
@@ -102,9 +103,16 @@ class Delivery(msgspec.Struct, order=True):
 class Deliveries:
     """One endpoint's queue. Threads send what is due (`start`), or a test takes it step by step (`step`, `pending`)."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, find: Callable[[str], Event | None], *, livemode: bool = True,
-                 seed: int = 0,
-                 on_result: Callable[[Event, bool], None] = lambda event, good: None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        find: Callable[[str], Event | None],
+        *,
+        livemode: bool = True,
+        seed: int = 0,
+        on_result: Callable[[Event, bool], None] = lambda event, good: None,
+    ) -> None:
         self.endpoint = endpoint
         self.disturb = Disturb()
         self._livemode = livemode
@@ -169,7 +177,7 @@ class Deliveries:
         header = signature(body, self.endpoint.signing_secrets(self._clock.time()), int(time.time()), noise=noise)
         return body, {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": header,
                       "Accept": "*/*; q=0.5, application/xml",
-                      "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)", "Cache-Control": "no-cache"}
+                      "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)", "Cache-Control": "no-cache"}  # fmt: skip
 
     def _body(self, event: Event) -> bytes:
         if self.endpoint.thin:

@@ -48,7 +48,8 @@ class Demo:
         self.port = free_port(int(os.environ.get("PORT") or 8000))
         self.address = f"http://127.0.0.1:{self.port}"
         self.env = {**{k: v for k, v in os.environ.items() if k not in NOT_OURS}, "DATA_DIR": str(self.directory),
-                    "PORT": str(self.port), "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING", "PYTHONUNBUFFERED": "1"}
+                    "PORT": str(self.port), "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
+                    "PYTHONUNBUFFERED": "1"}  # fmt: skip
         self.fake = FakeStripe(seed=seed, limits=Limits.live())
         self.rest = [company(n, random.Random(seed)) for n in range(OURS)]
         self.supervisor: subprocess.Popen[str] | None = None
@@ -60,10 +61,12 @@ class Demo:
         self._fresh_directory()
         generator = generate(self.fake.state, Shape(), seed=self.seed)
         self.fake.state.keep_history = False
-        companies = [*generator.companies, *self.rest[len(generator.companies):]]
+        companies = [*generator.companies, *self.rest[len(generator.companies) :]]
         self.fake.start()
-        say(f"A pretended Stripe answers at {self.fake.url} ({len(self.fake.state.of('customer'))} customers, "
-            f"{len(self.fake.state.of('subscription'))} subscriptions, {len(self.fake.state.of('invoice'))} invoices).")
+        say(
+            f"A pretended Stripe answers at {self.fake.url} ({len(self.fake.state.of('customer'))} customers, "
+            f"{len(self.fake.state.of('subscription'))} subscriptions, {len(self.fake.state.of('invoice'))} invoices)."
+        )
         self.command("migrate", quiet=True)
         connection = self._connect()
         say(f"\nImporting {OURS} customers of ours …")
@@ -73,7 +76,7 @@ class Demo:
         say("\nReading Stripe in (the backfill) …")
         self.command("backfill", "--connection", str(connection["connection_id"]))
         self._how_to_sign_in(time.monotonic() - began)
-        self._live(Life(self.fake, generator, self.rest[len(generator.companies):], seed=self.seed), deliveries)
+        self._live(Life(self.fake, generator, self.rest[len(generator.companies) :], seed=self.seed), deliveries)
 
     # --- preparations ---------------------------------------------------------------------------------
 
@@ -91,7 +94,7 @@ class Demo:
         told = subprocess.PIPE if quiet else None
         done = subprocess.run(python("webhook_app", *arguments), env={**self.env, **(secrets or {})}, cwd=ROOT, stdout=told,
                               text=True,
-                              check=False)
+                              check=False)  # fmt: skip
         if done.returncode:
             raise DemoError(f"`python -m webhook_app {' '.join(arguments[:2])}` ended with status {done.returncode}")
         return done.stdout or ""
@@ -100,7 +103,7 @@ class Demo:
         secrets = {"STRIPE_API_KEY": self.fake.api_key, "STRIPE_WEBHOOK_SECRET": self.fake.webhook_secret}
         return json.loads(self.command("connect", "--name", "Northwind (pretended)", "--mode", "live", "--api-base",
                                        self.fake.url,
-                                       quiet=True, secrets=secrets))
+                                       quiet=True, secrets=secrets))  # fmt: skip
 
     def _write_customers(self, companies: list[Company]) -> Path:
         path = self.directory / "customers.csv"
@@ -110,7 +113,7 @@ class Demo:
             for number, one in enumerate(companies):
                 alias = one.domain.rpartition(".")[0].partition(".")[0] + ".app" if number % 12 == 5 else ""
                 rows.writerow((one.name, one.domain, alias, "production", OWNERS[number % len(OWNERS)],
-                               f"crm-{10_000 + number}"))
+                               f"crm-{10_000 + number}"))  # fmt: skip
         return path
 
     def _start_everything(self) -> None:

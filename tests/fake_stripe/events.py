@@ -38,7 +38,7 @@ def thin_event(event: Event, livemode: bool) -> Json:
     created = datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return {"id": event.id, "object": "v2.core.event", "type": f"v1.{event.type}", "created": created, "livemode": livemode,
             "context": None, "reason": None,
-            "related_object": {"id": event.object_id, "type": kind, "url": f"/v1/{kind}s/{event.object_id}"}}
+            "related_object": {"id": event.object_id, "type": kind, "url": f"/v1/{kind}s/{event.object_id}"}}  # fmt: skip
 
 
 class Recorder:
@@ -78,7 +78,7 @@ class Recorder:
         for version, part in data.items():
             event.bodies[version] = msgspec.json.encode({
                 "id": event.id, "object": "event", "api_version": version, "created": created, "data": part,
-                "livemode": state.livemode, "pending_webhooks": 1, "request": request, "type": type_})
+                "livemode": state.livemode, "pending_webhooks": 1, "request": request, "type": type_})  # fmt: skip
         event.seq = state.next_seq()
         state.of("event").add(event)
         for listener in self.listeners:

@@ -77,8 +77,9 @@ class Faults:
 class Limits:
     """Token buckets on real time (None: no limit). `Limits.live()` and `.sandbox()` are Stripe's own figures."""
 
-    def __init__(self, per_second: float | None = None, per_endpoint: float | None = None,
-                 concurrency: int | None = None) -> None:
+    def __init__(
+        self, per_second: float | None = None, per_endpoint: float | None = None, concurrency: int | None = None
+    ) -> None:
         self.per_second, self.per_endpoint, self.concurrency = per_second, per_endpoint, concurrency
         self._levels: dict[str, tuple[float, float]] = {}
         self.running = 0

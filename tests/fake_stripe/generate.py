@@ -30,7 +30,7 @@ from tests.fake_stripe.state import State
 PROFILES = {"plain": 30, "annual": 14, "seats": 12, "api": 5, "several": 6, "trial": 6, "cancelling": 5, "failing": 6,
             "action": 1,
             "processing": 1, "overdue": 3, "uncollectible": 2, "canceled": 6, "discounted": 7, "repeating": 3, "paused": 2,
-            "customer_discount": 3, "quarterly": 3, "none": 2}
+            "customer_discount": 3, "quarterly": 3, "none": 2}  # fmt: skip
 
 
 class Shape(msgspec.Struct):
@@ -63,8 +63,8 @@ class Generator:
     def run(self) -> None:
         """Everything, oldest first, in one load."""
         jobs = [(c, address(person(self.rng), c.domain)) for c in self.companies]
-        jobs += [(c, f"accounts@{c.domain}") for c in self.companies[:self.shape.collisions]]
-        spread = self.companies[self.shape.collisions:self.shape.collisions + self.shape.subdomains]
+        jobs += [(c, f"accounts@{c.domain}") for c in self.companies[: self.shape.collisions]]
+        spread = self.companies[self.shape.collisions : self.shape.collisions + self.shape.subdomains]
         jobs += [(c, f"billing@{'eu' if n % 2 else 'team'}.{c.domain}") for n, c in enumerate(spread)]
         strangers = [company(1_000_000 + n, self.rng) for n in range(self.shape.unmatched)]
         jobs += [(c, address(person(self.rng), c.domain)) for c in strangers]
@@ -104,7 +104,7 @@ class Generator:
                             currency=None if profile == "none" else currency, invoice_prefix=id_[4:12].upper(),
                             payment_method=self.state.new_id("payment_method"), delinquent=profile == "failing",
                             declines=profile == "failing",
-                            metadata={"segment": self.rng.choice(("smb", "mid-market", "enterprise"))})
+                            metadata={"segment": self.rng.choice(("smb", "mid-market", "enterprise"))})  # fmt: skip
         self._add(customer)
         if profile == "customer_discount":
             customer.discount = self._discount(self.catalog.coupons["NONPROFIT15"], created, customer=id_)
@@ -126,8 +126,11 @@ class Generator:
         if profile == "api":
             return [(base, 1), (self.catalog.price("api_usage", currency), None)]
         if profile == "several":
-            return [(base, 1), (self.catalog.price("seats_monthly", currency), self.rng.randrange(2, 30)),
-                    (self.catalog.price("storage_monthly", currency), self.rng.randrange(1, 900))]
+            return [
+                (base, 1),
+                (self.catalog.price("seats_monthly", currency), self.rng.randrange(2, 30)),
+                (self.catalog.price("storage_monthly", currency), self.rng.randrange(1, 900)),
+            ]
         return [(base, self.rng.choice((1, 1, 1, 2, 3, 5)))]
 
     def _subscription(self, customer: Customer, profile: str, currency: str, created: int) -> None:
@@ -135,11 +138,12 @@ class Generator:
         if profile == "trial":
             created = self.now - self.rng.randrange(1, 12) * DAY
         s = Subscription(id=self.state.new_id("subscription"), created=created, customer=customer.id, currency=currency,
-                         start_date=created, anchor=created, metadata={"workspace": f"ws_{self.rng.randrange(10**8):08d}"})
+                         start_date=created, anchor=created,
+                         metadata={"workspace": f"ws_{self.rng.randrange(10**8):08d}"})  # fmt: skip
         for price, quantity in self._prices(profile, currency):
             start = self.now - (self.now - created) % period_seconds(price)
             s.items.append(Item(id=self.state.new_id("subscription_item"), created=created, price=price.id, subscription=s.id,
-                                quantity=quantity, period_start=start, period_end=start + period_seconds(price)))
+                                quantity=quantity, period_start=start, period_end=start + period_seconds(price)))  # fmt: skip
         self._status(s, profile)
         self._add(s)
         self._invoices(customer, s, profile)
@@ -180,7 +184,7 @@ class Generator:
                 id=self.state.new_id("invoice"), created=start, customer=customer.id, subscription=s.id, currency=s.currency,
                 lines=lines, subtotal=subtotal, total=total, billing_reason=reason, collection_method=s.collection_method,
                 number=f"{customer.invoice_prefix}-{customer.next_sequence:04d}", status="paid", finalized_at=start,
-                discounts=list(s.discounts), period_start=start, period_end=start + period, auto_advance=False)
+                discounts=list(s.discounts), period_start=start, period_end=start + period, auto_advance=False)  # fmt: skip
             customer.next_sequence += 1
             s.latest_invoice = invoice.id
             self._outcome(invoice, profile if start == (starts or [s.created])[0] else "plain", customer)
@@ -191,7 +195,7 @@ class Generator:
         return Line(id=self.state.new_id("line_item"), created=start, amount=amount,
                     description=f"{item.quantity or 1} × {price.nickname or price.id}", price=price.id, quantity=item.quantity,
                     subscription_item=item.id, period_start=start, period_end=start + period,
-                    discount_amounts=taken if amount else [])
+                    discount_amounts=taken if amount else [])  # fmt: skip
 
     def _outcome(self, v: Invoice, profile: str, customer: Customer) -> None:
         intent = payment = None
@@ -199,9 +203,9 @@ class Generator:
             intent = PaymentIntent(id=self.state.new_id("payment_intent"), created=v.created, customer=customer.id,
                                    invoice=v.id,
                                    amount=v.total, currency=v.currency, status="succeeded", amount_received=v.total,
-                                   payment_method=customer.payment_method)
+                                   payment_method=customer.payment_method)  # fmt: skip
             payment = InvoicePayment(id=self.state.new_id("invoice_payment"), created=v.created, invoice=v.id,
-                                     payment_intent=intent.id, amount_requested=v.total, currency=v.currency)
+                                     payment_intent=intent.id, amount_requested=v.total, currency=v.currency)  # fmt: skip
             v.payments = [payment.id]
             self._add(intent)
             self._add(payment)
@@ -241,7 +245,7 @@ def large(state: State, objects: int, *, seed: int = 1) -> Generator:
     """About `objects` of customers, subscriptions and invoices together (each customer has about four of them)."""
     customers = max(1, objects // 4)
     shape = Shape(ours=customers * 9 // 10, unmatched=customers // 20, personal=customers // 20, no_email=0, collisions=0,
-                  subdomains=0, invoices_each=2)
+                  subdomains=0, invoices_each=2)  # fmt: skip
     gc.disable()  # a million records without a cycle among them
     try:
         return generate(state, shape, seed=seed)

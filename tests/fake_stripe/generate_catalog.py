@@ -27,8 +27,15 @@ def _in(currency: str, cents: int) -> int:
 
 
 def _options(cents: int) -> dict[str, dict]:
-    return {c: {"custom_unit_amount": None, "tax_behavior": "exclusive", "unit_amount": _in(c, cents),
-                "unit_amount_decimal": str(_in(c, cents))} for c in RATES}
+    return {
+        c: {
+            "custom_unit_amount": None,
+            "tax_behavior": "exclusive",
+            "unit_amount": _in(c, cents),
+            "unit_amount_decimal": str(_in(c, cents)),
+        }
+        for c in RATES
+    }
 
 
 def make_catalog(state: State, created: int) -> Catalog:
@@ -41,34 +48,43 @@ def make_catalog(state: State, created: int) -> Catalog:
             key = f"{name}_{every}"
             _price(state, new, catalog, product, key, created, unit_amount=cents * times, interval=interval,
                    interval_count=count,
-                   nickname=f"{label} {every}", currency_options=_options(cents * times))
+                   nickname=f"{label} {every}", currency_options=_options(cents * times))  # fmt: skip
         euro = _in("eur", cents)
         _price(state, new, catalog, product, f"{name}_monthly_eur", created, unit_amount=euro, currency="eur",
-               nickname=f"{label} (EUR)")
+               nickname=f"{label} (EUR)")  # fmt: skip
     seats = [tier(5, 1500), tier(25, 1200), tier(None, 900, 2000)]
     storage = [tier(100, "12.5"), tier(1000, "9.75"), tier(None, 7)]
-    for key, label, tiers, mode in (("seats_monthly", "Seats", seats, "graduated"),
-                                    ("storage_monthly", "Storage", storage, "volume")):
+    for key, label, tiers, mode in (
+        ("seats_monthly", "Seats", seats, "graduated"),
+        ("storage_monthly", "Storage", storage, "volume"),
+    ):
         product = _product(state, new, label, created, unit_label="seat" if key.startswith("seats") else "GB")
         _price(state, new, catalog, product, key, created, billing_scheme="tiered", tiers_mode=mode, tiers=tiers,
-               nickname=label)
+               nickname=label)  # fmt: skip
         for currency in RATES:
             own = [_tier_in(t, currency) for t in tiers]
             _price(state, new, catalog, product, f"{key}_{currency}", created, billing_scheme="tiered", tiers_mode=mode,
                    tiers=own,
-                   currency=currency, nickname=f"{label} ({currency.upper()})")
+                   currency=currency, nickname=f"{label} ({currency.upper()})")  # fmt: skip
     calls = _product(state, new, "API calls", created)
     for currency in ("", *RATES):
         _price(state, new, catalog, calls, "api_usage" + (f"_{currency}" if currency else ""), created,
                unit_amount_decimal="0.5",
-               usage_type="metered", meter="mtr_calls", nickname="API calls", currency=currency or "usd")
-    for coupon in (Coupon(id="LAUNCH20", created=created, name="Launch", percent_off=20.0),
-                   Coupon(id="LOYAL500", created=created, name="Loyal", amount_off=500, currency="usd",
-                          currency_options={c: {"amount_off": _in(c, 500)} for c in RATES}),
-                   Coupon(id="FRIENDS10", created=created, name="Friends", percent_off=10.0, duration="repeating",
-                          duration_in_months=6),
-                   Coupon(id="NONPROFIT15", created=created, name="Nonprofit", percent_off=15.0),
-                   Coupon(id="ONCE50", created=created, name="First month", percent_off=50.0, duration="once")):
+               usage_type="metered", meter="mtr_calls", nickname="API calls", currency=currency or "usd")  # fmt: skip
+    for coupon in (
+        Coupon(id="LAUNCH20", created=created, name="Launch", percent_off=20.0),
+        Coupon(
+            id="LOYAL500",
+            created=created,
+            name="Loyal",
+            amount_off=500,
+            currency="usd",
+            currency_options={c: {"amount_off": _in(c, 500)} for c in RATES},
+        ),
+        Coupon(id="FRIENDS10", created=created, name="Friends", percent_off=10.0, duration="repeating", duration_in_months=6),
+        Coupon(id="NONPROFIT15", created=created, name="Nonprofit", percent_off=15.0),
+        Coupon(id="ONCE50", created=created, name="First month", percent_off=50.0, duration="once"),
+    ):
         catalog.coupons[coupon.id] = coupon.id
         new.append(coupon)
     for record in new:
@@ -89,8 +105,9 @@ def _product(state: State, new: list[Record], name: str, created: int, **fields:
     return product
 
 
-def _price(state: State, new: list[Record], catalog: Catalog, product: Product, key: str, created: int,
-           **fields: object) -> None:
+def _price(
+    state: State, new: list[Record], catalog: Catalog, product: Product, key: str, created: int, **fields: object
+) -> None:
     # type: ignore[arg-type]
     price = Price(id=state.new_id("price"), created=created, product=product.id, lookup_key=key, **fields)
     new.append(price)

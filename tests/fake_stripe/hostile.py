@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from tests.fake_stripe.signing import signature
 
-EVENT = (b'{"id": "evt_1hostile", "object": "event", "type": "customer.updated", "created": 1790000000, "livemode": true, '
-         b'"api_version": "2026-10-28.endive", "data": {"object": {"id": "cus_1", "object": "customer"}}}')
+EVENT = (
+    b'{"id": "evt_1hostile", "object": "event", "type": "customer.updated", "created": 1790000000, "livemode": true, '
+    b'"api_version": "2026-10-28.endive", "data": {"object": {"id": "cus_1", "object": "customer"}}}'
+)
 BODIES: dict[str, bytes] = {
     "empty": b"", "not json": b"{", "an array": b"[]", "null": b"null", "a number": b"5", "a string": b'"evt_1"',
     "no fields": b"{}",
@@ -27,13 +29,13 @@ BODIES: dict[str, bytes] = {
     "data is a list": EVENT.replace(b'{"object": {"id": "cus_1", "object": "customer"}}', b"[]"),
     "the object is null": EVENT.replace(b'{"id": "cus_1", "object": "customer"}', b"null"),
     "a byte order mark": b"\xef\xbb\xbf" + EVENT, "a trailing comma": EVENT[:-1] + b",}",
-    "5 MB": EVENT[:-1] + b', "x": "' + b"a" * (5 << 20) + b'"}'}
+    "5 MB": EVENT[:-1] + b', "x": "' + b"a" * (5 << 20) + b'"}'}  # fmt: skip
 HEADERS: dict[str, str] = {
     "none": "", "no time": "v1=" + "0" * 64, "no signature": "t=1790000000", "letters for the time": "t=soon,v1=" + "0" * 64,
     "a huge time": "t=" + "9" * 5000 + ",v1=" + "0" * 64, "short": "t=1790000000,v1=abc",
     "ten thousand": "t=1790000000" + (",v1=" + "0" * 64) * 10_000, "not ASCII": "t=1790000000,v1=" + "\xe9" * 64,
     "only v0": "t=1,v0=" + "0" * 64,
-    "empty parts": ",,,=,=,t=,v1=,", "other case": "T=1790000000,V1=" + "0" * 64}
+    "empty parts": ",,,=,=,t=,v1=,", "other case": "T=1790000000,V1=" + "0" * 64}  # fmt: skip
 
 
 def corpus(secret: str) -> Iterator[tuple[str, bytes, dict[str, str]]]:
@@ -67,10 +69,12 @@ def chunked(url: str, secret: str, body: bytes, size: int = 4096) -> Iterator[by
     """A POST without Content-Length."""
     place = urlsplit(url)
     header = signature(body, [secret], int(time.time()))
-    yield (f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nStripe-Signature: {header}\r\nTransfer-Encoding: chunked\r\n"
-           "Content-Type: application/json\r\nConnection: close\r\n\r\n").encode()
+    yield (
+        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nStripe-Signature: {header}\r\nTransfer-Encoding: chunked\r\n"
+        "Content-Type: application/json\r\nConnection: close\r\n\r\n"
+    ).encode()
     for start in range(0, len(body), size):
-        piece = body[start:start + size]
+        piece = body[start : start + size]
         yield f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
     yield b"0\r\n\r\n"
 
@@ -79,8 +83,10 @@ def trickled(url: str, secret: str, body: bytes, pause_s: float = 1.0) -> Iterat
     """A POST of one byte at a time."""
     place = urlsplit(url)
     header = signature(body, [secret], int(time.time()))
-    yield (f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nStripe-Signature: {header}\r\n"
-           f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n").encode()
+    yield (
+        f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nStripe-Signature: {header}\r\n"
+        f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+    ).encode()
     for position in range(len(body)):
         time.sleep(pause_s)
-        yield body[position:position + 1]
+        yield body[position : position + 1]

@@ -89,7 +89,7 @@ class HttpServer:
         lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         lines += [f"Content-Length: {len(body)}", "", ""]
-        writer.write("\r\n".join(lines).encode("latin-1") + (body[:len(body) // 2] if kind == "truncate" else body))
+        writer.write("\r\n".join(lines).encode("latin-1") + (body[: len(body) // 2] if kind == "truncate" else body))
         await writer.drain()
         return kind != "truncate"
 

@@ -31,7 +31,7 @@ class Life:
             self.give_up: lambda: min(4, len(self._with("past_due")) / 8), self.announce_end: lambda: 4,
             self.take_back: lambda: 2,
             self.cancel: lambda: 3, self.coupon: lambda: 4, self.coupon_ends: lambda: 3, self.one_off: lambda: 2,
-            self.pause: lambda: 1, self.resume: lambda: 2, self.personal: lambda: 0.5, self.new_address: lambda: 1}
+            self.pause: lambda: 1, self.resume: lambda: 2, self.personal: lambda: 0.5, self.new_address: lambda: 1}  # fmt: skip
 
     def tick(self) -> str:
         """One change; what happened, in a line."""
@@ -78,8 +78,9 @@ class Life:
         company = self.waiting.pop(self.rng.randrange(len(self.waiting)))
         customer = self.change.create_customer(address(person(self.rng), company.domain), company.name, country=company.country)
         tier = self.rng.choices(DOWN_THE_LINE, (5, 4, 1))[0]
-        self.change.subscribe(customer, self.catalog.price(f"{tier}_monthly", company.currency), currency=company.currency,
-                              **how)
+        self.change.subscribe(
+            customer, self.catalog.price(f"{tier}_monthly", company.currency), currency=company.currency, **how
+        )
         return company, tier
 
     def sign_up(self) -> str:

@@ -94,5 +94,5 @@ def _slice(parts: list[Record], params: Params, limit: int, kind: str) -> tuple[
         elif id_ is not None:
             end = position[id_]
     if params.get("ending_before") is not None:
-        return parts[max(start, end - limit):end], end - limit > start
-    return parts[start:start + limit][:end - start], end - start > limit
+        return parts[max(start, end - limit) : end], end - limit > start
+    return parts[start : start + limit][: end - start], end - start > limit

@@ -15,18 +15,19 @@ _FIRST = (
     "River",
     "Saffron", "Sage", "Sierra", "Silver", "Slate", "Sparrow", "Summit", "Tandem", "Terra", "Thistle", "Tidal", "Topaz",
     "Umber",
-    "Vale", "Vector", "Velvet", "Willow", "Wren", "Zephyr")
+    "Vale", "Vector", "Velvet", "Willow", "Wren", "Zephyr")  # fmt: skip
 _SECOND = (
     "Analytics", "Labs", "Systems", "Health", "Freight", "Foods", "Robotics", "Studios", "Logistics", "Energy", "Media",
     "Insurance",
     "Software", "Dental", "Travel", "Legal", "Capital", "Learning", "Retail", "Security", "Works", "Bio", "Motors", "Homes",
-    "Data")
+    "Data")  # fmt: skip
 _PEOPLE = ("Ada", "Amir", "Ana", "Ben", "Bo", "Carla", "Chen", "Dara", "Elif", "Emil", "Fatou", "Georg", "Hana", "Ines", "Ivo",
            "Jonas",
-           "Kemal", "Lena", "Luca", "Maja", "Mei", "Nadia", "Noor", "Omar", "Petra", "Ravi", "Rosa", "Sofia", "Tomas", "Yara")
+           "Kemal", "Lena", "Luca", "Maja", "Mei", "Nadia", "Noor", "Omar", "Petra", "Ravi", "Rosa", "Sofia", "Tomas",
+           "Yara")  # fmt: skip
 _FAMILY = ("Abel", "Berg", "Castro", "Dumont", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jansen", "Kim", "Lopez",
            "Moreau",
-           "Novak", "Okafor", "Patel", "Rossi", "Silva", "Tanaka", "Weber")
+           "Novak", "Okafor", "Patel", "Rossi", "Silva", "Tanaka", "Weber")  # fmt: skip
 _SUFFIXES = ("com", "com", "com", "io", "co", "dev", "eu", "co.uk", "de")
 PERSONAL = ("gmail.com", "outlook.com", "icloud.com", "yahoo.com", "proton.me")
 OWNERS = ("Maya Lindqvist", "Daniel Ortega", "Priya Raman", "Tom Becker", "Aiko Mori", "Sam Whitfield")

@@ -50,8 +50,9 @@ class OAuth:
             return _refused(400, "invalid_request", "No application matches the supplied client identifier")
         code = f"ac_{self._state.new_id('charge')[4:]}"
         self._codes[code] = Grant(self._state.clock.time(), given.get("scope", "read_only"))
-        back = {"code": code,
-                "scope": given.get("scope", "read_only")} | ({"state": given["state"]} if "state" in given else {})
+        back = {"code": code, "scope": given.get("scope", "read_only")} | (
+            {"state": given["state"]} if "state" in given else {}
+        )
         return 302, {"Location": f"{given.get('redirect_uri', '')}?{urlencode(back)}"}, {}
 
     def _token(self, given: dict[str, str]) -> tuple[int, dict[str, str], dict]:
@@ -79,7 +80,7 @@ class OAuth:
         self._refresh[refresh] = Grant(self._state.clock.time(), scope)
         self.connected.add(self._state.account_id)
         return {"access_token": access, "refresh_token": refresh, "token_type": "bearer", "scope": scope,
-                "livemode": self._state.livemode, "stripe_user_id": self._state.account_id}
+                "livemode": self._state.livemode, "stripe_user_id": self._state.account_id}  # fmt: skip
 
     def _deauthorize(self, given: dict[str, str]) -> tuple[int, dict[str, str], dict]:
         account = given.get("stripe_user_id", "")

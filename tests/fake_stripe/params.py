@@ -49,8 +49,9 @@ class Params:
         value = integer(self.plain["limit"], "limit")
         if not 1 <= value <= 100:
             side = "greater than or equal to 1" if value < 1 else "less than or equal to 100"
-            raise ApiError(400, f"This value must be {side} (it currently is '{value}').", code="parameter_invalid_integer",
-                           param="limit")
+            raise ApiError(
+                400, f"This value must be {side} (it currently is '{value}').", code="parameter_invalid_integer", param="limit"
+            )
         return value
 
     def flag(self, name: str) -> bool | None:

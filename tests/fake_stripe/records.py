@@ -209,7 +209,7 @@ class Event(Record):
 
 KIND = {Customer: "customer", Product: "product", Price: "price", Coupon: "coupon", Discount: "discount",
         Item: "subscription_item", Subscription: "subscription", Line: "line_item", Invoice: "invoice",
-        InvoicePayment: "invoice_payment", PaymentIntent: "payment_intent", Event: "event"}
+        InvoicePayment: "invoice_payment", PaymentIntent: "payment_intent", Event: "event"}  # fmt: skip
 
 
 def copy_of(record: Record) -> Record:

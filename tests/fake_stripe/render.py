@@ -18,8 +18,9 @@ class Context:
     """What a rendering may look at: the state (as of a moment, for a stale read), a version, and the sizes of embedded
     lists."""
 
-    def __init__(self, state: State, version: str, *, as_of: float | None = None,
-                 items: int = 20, lines: int = 10, payments: int = 10) -> None:
+    def __init__(
+        self, state: State, version: str, *, as_of: float | None = None, items: int = 20, lines: int = 10, payments: int = 10
+    ) -> None:
         self.state = state
         self.version = version
         self.v = day(version)
@@ -87,7 +88,7 @@ def customer(ctx: Context, c: Customer, x: Tree) -> Json:
                              "rendering_options": None},
         "livemode": ctx.livemode, "metadata": c.metadata, "name": c.name, "next_invoice_sequence": c.next_sequence,
         "phone": None,
-        "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": c.test_clock}
+        "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": c.test_clock}  # fmt: skip
     if ctx.v >= DAHLIA:
         out["customer_account"] = None
     if "tax" in x:
@@ -119,7 +120,7 @@ def product(ctx: Context, p: Product, x: Tree) -> Json:
         "images": [], "livemode": ctx.livemode, "metadata": p.metadata, "name": p.name, "package_dimensions": None,
         "shippable": None,
         "statement_descriptor": None, "tax_code": None, "type": "service", "unit_label": p.unit_label, "updated": p.updated,
-        "url": None}
+        "url": None}  # fmt: skip
     if ctx.v < BASIL:
         out["attributes"] = []
     out["marketing_features"] = []
@@ -137,8 +138,12 @@ def _decimal(p: Price) -> str | None:
 def _recurring(ctx: Context, p: Price) -> Json | None:
     if p.type != "recurring":
         return None
-    out: Json = {"interval": p.interval, "interval_count": p.interval_count, "trial_period_days": None,
-                 "usage_type": p.usage_type}
+    out: Json = {
+        "interval": p.interval,
+        "interval_count": p.interval_count,
+        "trial_period_days": None,
+        "usage_type": p.usage_type,
+    }
     out["meter"] = p.meter
     if ctx.v < BASIL:
         out["aggregate_usage"] = "sum" if p.usage_type == "metered" else None
@@ -152,12 +157,16 @@ def price(ctx: Context, p: Price, x: Tree) -> Json:
         "metadata": p.metadata, "nickname": p.nickname, "product": ctx.ref("product", p.product, x, "product"),
         "recurring": _recurring(ctx, p), "tax_behavior": p.tax_behavior, "tiers_mode": p.tiers_mode,
         "transform_quantity": p.transform_quantity, "type": p.type, "unit_amount": p.unit_amount,
-        "unit_amount_decimal": _decimal(p)}
+        "unit_amount_decimal": _decimal(p)}  # fmt: skip
     if p.tiers is not None and ("tiers" in x or ctx.v < TIERS_BY_EXPAND):
         out["tiers"] = p.tiers
     if "currency_options" in x:
-        own = {"custom_unit_amount": None, "tax_behavior": p.tax_behavior, "unit_amount": p.unit_amount,
-               "unit_amount_decimal": _decimal(p)}
+        own = {
+            "custom_unit_amount": None,
+            "tax_behavior": p.tax_behavior,
+            "unit_amount": p.unit_amount,
+            "unit_amount_decimal": _decimal(p),
+        }
         if p.tiers is not None:
             own["tiers"] = p.tiers
         out["currency_options"] = {p.currency: own, **p.currency_options}
@@ -173,7 +182,7 @@ def plan(ctx: Context, p: Price, x: Tree) -> Json:
         "nickname": p.nickname,
         "product": ctx.ref("product", p.product, x, "product"), "tiers_mode": p.tiers_mode,
         "transform_usage": p.transform_quantity,
-        "trial_period_days": None, "usage_type": p.usage_type}
+        "trial_period_days": None, "usage_type": p.usage_type}  # fmt: skip
     if ctx.v < BASIL:
         out["aggregate_usage"] = "sum" if p.usage_type == "metered" else None
     if p.tiers is not None and ("tiers" in x or ctx.v < TIERS_BY_EXPAND):
@@ -188,7 +197,7 @@ def coupon(ctx: Context, c: Coupon, x: Tree) -> Json:
         "duration_in_months": c.duration_in_months, "livemode": ctx.livemode, "max_redemptions": None, "metadata": c.metadata,
         "name": c.name, "percent_off": float(Decimal(str(c.percent_off))) if c.percent_off is not None else None,
         "redeem_by": None,
-        "times_redeemed": c.times_redeemed, "valid": not c.deleted}
+        "times_redeemed": c.times_redeemed, "valid": not c.deleted}  # fmt: skip
     if "applies_to" in x and c.applies_to is not None:
         out["applies_to"] = {"products": c.applies_to}
     if "currency_options" in x and c.currency is not None:
@@ -201,7 +210,7 @@ def discount(ctx: Context, d: Discount, x: Tree) -> Json:
         "id": d.id, "object": "discount", "checkout_session": None, "customer": ctx.ref("customer", d.customer, x, "customer"),
         "end": d.end, "invoice": None, "invoice_item": None, "promotion_code": None, "start": d.start,
         "subscription": d.subscription,
-        "subscription_item": d.subscription_item}
+        "subscription_item": d.subscription_item}  # fmt: skip
     if ctx.v >= CLOVER:
         out["source"] = {"coupon": ctx.ref("coupon", d.coupon, x.get("source", NONE), "coupon"), "type": "coupon"}
     else:

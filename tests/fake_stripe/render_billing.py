@@ -17,7 +17,7 @@ def subscription_item(ctx: Context, i: Item, x: Tree) -> Json:
         "discounts": discounts(ctx, i.discounts, x), "metadata": i.metadata,
         "plan": plan(ctx, record, x["plan"]) if record and "plan" in x else shared_plan,
         "price": price(ctx, record, x["price"]) if record and "price" in x else shared_price,
-        "quantity": i.quantity, "subscription": i.subscription, "tax_rates": []}
+        "quantity": i.quantity, "subscription": i.subscription, "tax_rates": []}  # fmt: skip
     if out["quantity"] is None:  # metered items carry none
         del out["quantity"]
     if ctx.v >= BASIL:
@@ -27,7 +27,7 @@ def subscription_item(ctx: Context, i: Item, x: Tree) -> Json:
 
 def subscription(ctx: Context, s: Subscription, x: Tree) -> Json:
     below = x.get("items", NONE).get("data", NONE)
-    items = [subscription_item(ctx, i, below) for i in s.items[:ctx.items]]
+    items = [subscription_item(ctx, i, below) for i in s.items[: ctx.items]]
     out: Json = {
         "id": s.id, "object": "subscription", "application": None, "application_fee_percent": None,
         "automatic_tax": _AUTOMATIC_TAX,
@@ -48,7 +48,8 @@ def subscription(ctx: Context, s: Subscription, x: Tree) -> Json:
                              "save_default_payment_method": "off"},
         "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None, "schedule": None,
         "start_date": s.start_date, "status": s.status, "test_clock": None, "transfer_data": None, "trial_end": s.trial_end,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}}, "trial_start": s.trial_start}
+        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_start": s.trial_start}  # fmt: skip
     _subscription_by_version(ctx, s, x, out)
     return out
 
@@ -79,14 +80,14 @@ def line_item(ctx: Context, line: Line, x: Tree, invoice_: Invoice) -> Json:
         "description": line.description,
         "discount_amounts": line.discount_amounts, "discountable": not line.proration, "discounts": [], "invoice": invoice_.id,
         "livemode": ctx.livemode, "metadata": {}, "period": {"end": line.period_end, "start": line.period_start},
-        "quantity": line.quantity}
+        "quantity": line.quantity}  # fmt: skip
     if ctx.v < BASIL:
         shared = ctx.price_and_plan(line.price) if line.price else (None, None)
         out |= {
             "amount_excluding_tax": line.amount, "plan": shared[1] if of_subscription else None, "price": shared[0],
             "proration": line.proration, "proration_details": {"credited_items": None},
             "subscription": invoice_.subscription if of_subscription else None, "tax_amounts": [], "tax_rates": [],
-            "type": "subscription" if of_subscription else "invoiceitem", "unit_amount_excluding_tax": None}
+            "type": "subscription" if of_subscription else "invoiceitem", "unit_amount_excluding_tax": None}  # fmt: skip
         out |= {"subscription_item": line.subscription_item} if of_subscription else {"invoice_item": "ii" + line.id[2:]}
     if ctx.v >= ACACIA:
         _modern_line(ctx, line, x, invoice_, out)
@@ -94,22 +95,34 @@ def line_item(ctx: Context, line: Line, x: Tree, invoice_: Invoice) -> Json:
 
 
 def _modern_line(ctx: Context, line: Line, x: Tree, invoice_: Invoice, out: Json) -> None:
-    details = {"invoice_item": "ii" + line.id[2:], "proration": line.proration, "proration_details": {"credited_items": None},
-               "subscription": invoice_.subscription}
+    details = {
+        "invoice_item": "ii" + line.id[2:],
+        "proration": line.proration,
+        "proration_details": {"credited_items": None},
+        "subscription": invoice_.subscription,
+    }
     if line.subscription_item is not None:
         if not line.proration:
             details["invoice_item"] = None
         details["subscription_item"] = line.subscription_item
-        out["parent"] = {"invoice_item_details": None, "subscription_item_details": details,
-                         "type": "subscription_item_details"}
+        out["parent"] = {
+            "invoice_item_details": None,
+            "subscription_item_details": details,
+            "type": "subscription_item_details",
+        }
     else:
         out["parent"] = {"invoice_item_details": details, "subscription_item_details": None, "type": "invoice_item_details"}
     record = ctx.get("price", line.price)
     below = x.get("pricing", NONE).get("price_details", NONE)
-    out["pricing"] = None if record is None else {
-        "price_details": {"price": ctx.ref("price", line.price, below, "price"), "product": record.product},
-        "type": "price_details",
-        "unit_amount_decimal": ctx.price_and_plan(line.price)[0]["unit_amount_decimal"]}
+    out["pricing"] = (
+        None
+        if record is None
+        else {
+            "price_details": {"price": ctx.ref("price", line.price, below, "price"), "product": record.product},
+            "type": "price_details",
+            "unit_amount_decimal": ctx.price_and_plan(line.price)[0]["unit_amount_decimal"],
+        }
+    )
     out["pretax_credit_amounts"], out["taxes"] = [], []
     if ctx.v >= DAHLIA:
         out["quantity_decimal"] = None if line.quantity is None else str(line.quantity)
@@ -119,7 +132,7 @@ def _modern_line(ctx: Context, line: Line, x: Tree, invoice_: Invoice, out: Json
 def invoice(ctx: Context, v: Invoice, x: Tree) -> Json:
     owner = ctx.get("customer", v.customer)
     below = x.get("lines", NONE).get("data", NONE)
-    lines = [line_item(ctx, line, below, v) for line in v.lines[:ctx.lines]]
+    lines = [line_item(ctx, line, below, v) for line in v.lines[: ctx.lines]]
     hosted = None if v.status == "draft" else f"https://invoice.stripe.com/i/{ctx.state.account_id}/live_{v.id}"
     amounts: dict[str, int] = {}
     for line in v.lines:
@@ -156,7 +169,7 @@ def invoice(ctx: Context, v: Invoice, x: Tree) -> Json:
                                "voided_at": v.voided_at},
         "subtotal": v.subtotal, "subtotal_excluding_tax": v.subtotal, "test_clock": None, "total": v.total,
         "total_discount_amounts": [{"amount": a, "discount": d} for d, a in amounts.items()], "total_excluding_tax": v.total,
-        "webhooks_delivered_at": v.finalized_at}
+        "webhooks_delivered_at": v.finalized_at}  # fmt: skip
     _old_invoice(ctx, v, x, out)
     _modern_invoice(ctx, v, x, out)
     return out
@@ -172,19 +185,22 @@ def _old_invoice(ctx: Context, v: Invoice, x: Tree, out: Json) -> None:
         "paid": v.status == "paid", "paid_out_of_band": v.paid_out_of_band,
         "payment_intent": ctx.ref("payment_intent", intent.id if intent else None, x, "payment_intent"), "quote": None,
         "subscription": ctx.ref("subscription", v.subscription, x, "subscription"), "subscription_details": {"metadata": None},
-        "tax": None, "total_tax_amounts": [], "transfer_data": None}
+        "tax": None, "total_tax_amounts": [], "transfer_data": None}  # fmt: skip
 
 
 def _modern_invoice(ctx: Context, v: Invoice, x: Tree, out: Json) -> None:
     if ctx.v >= ACACIA:
         below = x.get("parent", NONE).get("subscription_details", NONE)
         details = {"metadata": {}, "subscription": ctx.ref("subscription", v.subscription, below, "subscription")}
-        out["parent"] = None if v.subscription is None else {
-            "quote_details": None, "subscription_details": details, "type": "subscription_details"}
+        out["parent"] = (
+            None
+            if v.subscription is None
+            else {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
+        )
         out["total_pretax_credit_amounts"], out["total_taxes"] = [], []
     if ctx.v >= BASIL and "payments" in x:
         found = [p for p in (ctx.get("invoice_payment", i) for i in v.payments) if p is not None]
-        rows = [invoice_payment(ctx, p, x["payments"].get("data", NONE)) for p in found[:ctx.payments]]
+        rows = [invoice_payment(ctx, p, x["payments"].get("data", NONE)) for p in found[: ctx.payments]]
         out["payments"] = embedded("/v1/invoices/payments", rows, None)
         out["payments"]["has_more"] = len(found) > len(rows)
     if "confirmation_secret" in x:
@@ -211,7 +227,7 @@ def invoice_payment(ctx: Context, p: InvoicePayment, x: Tree) -> Json:
         "livemode": ctx.livemode,
         "payment": {"payment_intent": ctx.ref("payment_intent", p.payment_intent, below, "payment_intent"),
                     "type": "payment_intent"},
-        "status": p.status, "status_transitions": {"canceled_at": p.canceled_at, "paid_at": p.paid_at}}
+        "status": p.status, "status_transitions": {"canceled_at": p.canceled_at, "paid_at": p.paid_at}}  # fmt: skip
 
 
 def payment_intent(ctx: Context, p: PaymentIntent, x: Tree) -> Json:
@@ -230,7 +246,7 @@ def payment_intent(ctx: Context, p: PaymentIntent, x: Tree) -> Json:
         "payment_method_types": ["card"], "processing": None, "receipt_email": None, "review": None,
         "setup_future_usage": "off_session",
         "shipping": None, "source": None, "statement_descriptor": None, "statement_descriptor_suffix": None, "status": p.status,
-        "transfer_data": None, "transfer_group": None}
+        "transfer_data": None, "transfer_group": None}  # fmt: skip
     if ctx.v >= LATEST_CHARGE:
         out["latest_charge"] = p.latest_charge
     else:
@@ -240,10 +256,12 @@ def payment_intent(ctx: Context, p: PaymentIntent, x: Tree) -> Json:
     if ctx.v >= DAHLIA:
         out["customer_account"] = None
     if ctx.v >= CLOVER:
-        out |= {"excluded_payment_method_types": None,
-                "payment_details": {"customer_reference": None, "order_reference": p.invoice}}
+        out |= {
+            "excluded_payment_method_types": None,
+            "payment_details": {"customer_reference": None, "order_reference": p.invoice},
+        }
     return out
 
 
 RENDERERS.update({"subscription": subscription, "subscription_item": subscription_item, "invoice": invoice,
-                  "invoice_payment": invoice_payment, "payment_intent": payment_intent})
+                  "invoice_payment": invoice_payment, "payment_intent": payment_intent})  # fmt: skip

@@ -11,14 +11,14 @@ from tests.fake_stripe.records import Record
 COMMON = ("limit", "starting_after", "ending_before", "expand")
 SUBSCRIPTION_STATUSES = frozenset({"active", "past_due", "unpaid", "canceled", "incomplete", "incomplete_expired", "trialing",
                                    "paused",
-                                   "all", "ended"})
+                                   "all", "ended"})  # fmt: skip
 INVOICE_STATUSES = frozenset({"draft", "open", "paid", "uncollectible", "void"})
 PERMISSION = {"customer": "rak_customer_read", "subscription": "rak_subscription_read",
               "subscription_item": "rak_subscription_read",
               "invoice": "rak_invoice_read", "line_item": "rak_invoice_read", "payment_intent": "rak_payment_intent_read",
               "price": "rak_plan_read", "product": "rak_product_read", "coupon": "rak_coupon_read", "event": "rak_event_read",
               "account": "rak_account_read",
-              "invoice_payment": "rak_invoice_read"}  # [verify] which permission covers it is unknown (STRIPE 6.1)
+              "invoice_payment": "rak_invoice_read"}  # [verify] which permission covers it is unknown (STRIPE 6.1)  # fmt: skip
 
 Test = Callable[[Record], bool]
 
@@ -34,8 +34,9 @@ class Route(NamedTuple):
     filters: Callable[[Params], Iterable[Test]] | None = None
 
 
-def _route(label: str, kind: str, what: str, params: Iterable[str],
-           filters: Callable[[Params], Iterable[Test]] | None = None) -> Route:
+def _route(
+    label: str, kind: str, what: str, params: Iterable[str], filters: Callable[[Params], Iterable[Test]] | None = None
+) -> Route:
     allowed = ("expand",) if what in {"one", "account"} else COMMON
     return Route(label, re.compile(label.replace(":id", "([^/]+)")), kind, frozenset((*allowed, *params)), what, filters)
 
@@ -112,19 +113,32 @@ def _events(params: Params) -> Iterable[Test]:
 ROUTES = (
     _route("/v1/customers", "customer", "list", ("created", "email", "test_clock"), _customers),
     _route("/v1/customers/:id", "customer", "one", ()),
-    _route("/v1/subscriptions", "subscription", "list",
-           ("created", "customer", "status", "price", "collection_method", "test_clock"),
-           _subscriptions),
+    _route(
+        "/v1/subscriptions",
+        "subscription",
+        "list",
+        ("created", "customer", "status", "price", "collection_method", "test_clock"),
+        _subscriptions,
+    ),
     _route("/v1/subscriptions/:id", "subscription", "one", ()),
     _route("/v1/subscription_items", "subscription_item", "items", ("subscription",)),
     _route("/v1/subscription_items/:id", "subscription_item", "one", ()),
-    _route("/v1/invoices", "invoice", "list",
-           ("created", "customer", "status", "subscription", "collection_method", "due_date"),
-           _invoices),
+    _route(
+        "/v1/invoices",
+        "invoice",
+        "list",
+        ("created", "customer", "status", "subscription", "collection_method", "due_date"),
+        _invoices,
+    ),
     _route("/v1/invoices/:id", "invoice", "one", ()),
     _route("/v1/invoices/:id/lines", "line_item", "lines", ()),
-    _route("/v1/invoice_payments", "invoice_payment", "list",
-           ("created", "status", "invoice", "payment[type]", "payment[payment_intent]"), _payments),
+    _route(
+        "/v1/invoice_payments",
+        "invoice_payment",
+        "list",
+        ("created", "status", "invoice", "payment[type]", "payment[payment_intent]"),
+        _payments,
+    ),
     _route("/v1/invoice_payments/:id", "invoice_payment", "one", ()),
     _route("/v1/payment_intents", "payment_intent", "list", ("created", "customer")),
     _route("/v1/payment_intents/:id", "payment_intent", "one", ("client_secret",)),
@@ -139,7 +153,8 @@ ROUTES = (
     _route("/v1/account", "account", "account", ()),
 )
 _BY_DEPTH: dict[int, tuple[Route, ...]] = {
-    depth: tuple(r for r in ROUTES if r.label.count("/") == depth) for depth in {r.label.count("/") for r in ROUTES}}
+    depth: tuple(r for r in ROUTES if r.label.count("/") == depth) for depth in {r.label.count("/") for r in ROUTES}
+}
 
 
 def find(path: str) -> tuple[Route, str | None] | None:

@@ -23,8 +23,17 @@ from tests.fake_stripe.state import State
 class FakeStripe:
     """One Stripe account in one mode. `with FakeStripe() as fake:` serves `fake.url`; without `with`, ask `fake.request`."""
 
-    def __init__(self, *, seed: int = 1, clock: Clock | None = None, livemode: bool = True, version: str = versions.PINNED,
-                 limits: Limits | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        clock: Clock | None = None,
+        livemode: bool = True,
+        version: str = versions.PINNED,
+        limits: Limits | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.clock = clock or Clock()
         self.state = State(seed=seed, clock=self.clock, livemode=livemode)
         self.version = version
@@ -92,8 +101,9 @@ class FakeStripe:
 
     # --- without HTTP -------------------------------------------------------------------------------
 
-    def request(self, path: str, params: dict[str, Any] | None = None, *, key: str | None = None,
-                version: str | None = None) -> Response:
+    def request(
+        self, path: str, params: dict[str, Any] | None = None, *, key: str | None = None, version: str | None = None
+    ) -> Response:
         """Ask the API in this process. Lists in `params` become `name[]`, dictionaries `name[key]`."""
         pairs: list[tuple[str, str]] = []
         for name, value in (params or {}).items():
@@ -122,24 +132,35 @@ class FakeStripe:
         source = ["discounts.source.coupon"] if day >= versions.CLOVER else ["discounts"]
         expands = {"customer": ["discount.source.coupon"] if day >= versions.CLOVER else [],
                    "subscription": [*source, "items.data.discounts"], "invoice": payments,
-                   "price": ["tiers", "currency_options"], "product": [], "coupon": ["applies_to", "currency_options"]}
+                   "price": ["tiers", "currency_options"], "product": [],
+                   "coupon": ["applies_to", "currency_options"]}  # fmt: skip
         with self.state.lock:
             ctx = self.api.context(version)
             ctx.items = ctx.lines = ctx.payments = 1_000_000
-            return {f"{kind}s": [render(ctx, record,
-                                        read_tree(paths, kind, day, is_list=False)) for record in self.state.of(kind)]
-                    for kind, paths in expands.items()}
+            return {
+                f"{kind}s": [render(ctx, record, read_tree(paths, kind, day, is_list=False)) for record in self.state.of(kind)]
+                for kind, paths in expands.items()
+            }
 
     # --- deliveries ---------------------------------------------------------------------------------
 
-    def deliver_to(self, target: str | Send, secret: str | None = None, *, version: str | None = None, auto: bool = True,
-                   concurrency: int = 4, types: frozenset[str] | None = RECOMMENDED, timeout: float = 10) -> Deliveries:
+    def deliver_to(
+        self,
+        target: str | Send,
+        secret: str | None = None,
+        *,
+        version: str | None = None,
+        auto: bool = True,
+        concurrency: int = 4,
+        types: frozenset[str] | None = RECOMMENDED,
+        timeout: float = 10,
+    ) -> Deliveries:
         """Send events made from now on to a URL, or to a function `(body, headers) -> status`. `auto=False`: only when a test
         calls `step` or `deliver_due`."""
         send = HttpSender(target, timeout) if isinstance(target, str) else target
         endpoint = Endpoint(send, secret or self.webhook_secret, version or self.version, types=types, timeout=timeout)
         deliveries = Deliveries(endpoint, self.clock, self._event, livemode=self.state.livemode, seed=len(self.deliveries),
-                                on_result=self._result)
+                                on_result=self._result)  # fmt: skip
         self.deliveries.append(deliveries)
         if auto:
             deliveries.start(concurrency)
@@ -149,8 +170,9 @@ class FakeStripe:
         """Finalise drafts as Stripe does (STRIPE 3.3): an hour after they were made, or, where an endpoint asks for
         `invoice.created`, an hour after it answered well, at the latest after 72 hours. How many were finalised."""
         asking = [d for d in self.deliveries if d.endpoint.types is None or "invoice.created" in d.endpoint.types]
-        answered = {e.object_id for d in asking for e in map(self._event,
-                                                             d.acked) if e is not None and e.type == "invoice.created"}
+        answered = {
+            e.object_id for d in asking for e in map(self._event, d.acked) if e is not None and e.type == "invoice.created"
+        }
         done = 0
         for invoice in list(self.state.of("invoice")):
             held = bool(asking) and invoice.id not in answered
@@ -180,5 +202,3 @@ class FakeStripe:
         """Endpoints' versions first (the first endpoint's is the one `/v1/events` shows), without one the account's."""
         found = dict.fromkeys(d.endpoint.version for d in self.deliveries)
         return tuple(found) or (self.version,)
-
-

@@ -15,7 +15,7 @@ _LENGTH = {"customer": ("cus_", 14), "subscription": ("sub_1", 23), "subscriptio
            "product": ("prod_", 14),
            "coupon": ("", 8), "discount": ("di_1", 23), "event": ("evt_1", 23), "line_item": ("il_1", 23),
            "charge": ("ch_3", 23),
-           "payment_method": ("pm_1", 23), "request": ("req_", 14), "account": ("acct_1", 15)}
+           "payment_method": ("pm_1", 23), "request": ("req_", 14), "account": ("acct_1", 15)}  # fmt: skip
 KINDS = ("customer", "subscription", "invoice", "invoice_payment", "payment_intent", "price", "product", "coupon", "event")
 HISTORY = 32
 

@@ -15,7 +15,7 @@ DAHLIA = "2026-03-25"
 ENDIVE = "2026-09-30"
 
 RENDERED = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", "2026-03-25.dahlia", "2026-09-30.endive",
-            PINNED)
+            PINNED)  # fmt: skip
 _FORM = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9](\.[a-z]+)?")
 
 

@@ -83,8 +83,10 @@ def test_a_transferred_lookup_key_leaves_null_behind(fake: FakeStripe, sold: Sub
     old = fake.change.price("growth_monthly")
     new = fake.change.create_price(old.product, 12_900)
     made = after(fake, "transfer_lookup_key", old, new)
-    assert [(e["data"]["object"]["id"], e["data"]["object"]["lookup_key"]) for e in made] == [(old.id, None),
-                                                                                              (new.id, "growth_monthly")]
+    assert [(e["data"]["object"]["id"], e["data"]["object"]["lookup_key"]) for e in made] == [
+        (old.id, None),
+        (new.id, "growth_monthly"),
+    ]
     assert [e["type"] for e in made] == ["price.updated", "price.updated"]
 
 
@@ -104,13 +106,17 @@ def test_changes_of_one_second_share_created(fake: FakeStripe, sold: Subscriptio
     assert len({e["created"] for e in events(fake)}) == 1
 
 
-@pytest.mark.parametrize(("change", "how", "type_", "status"), [
-    ("void", {}, "invoice.voided", "void"),
-    ("mark_uncollectible", {}, "invoice.marked_uncollectible", "uncollectible"),
-    ("pay", {"out_of_band": True}, "invoice.paid", "paid"),
-])
-def test_ways_in_which_an_open_invoice_ends(fake: FakeStripe, sold: Subscription, change: str, how: dict, type_: str,
-                                            status: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "how", "type_", "status"),
+    [
+        ("void", {}, "invoice.voided", "void"),
+        ("mark_uncollectible", {}, "invoice.marked_uncollectible", "uncollectible"),
+        ("pay", {"out_of_band": True}, "invoice.paid", "paid"),
+    ],
+)
+def test_ways_in_which_an_open_invoice_ends(
+    fake: FakeStripe, sold: Subscription, change: str, how: dict, type_: str, status: str
+) -> None:
     fake.change.fail_payment(sold)
     types = [e["type"] for e in after(fake, change, sold.latest_invoice, **how)]
     assert type_ in types

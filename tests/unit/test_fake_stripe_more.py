@@ -28,8 +28,11 @@ def fake() -> FakeStripe:
 def test_every_version_means_the_same_to_the_rules(fake: FakeStripe) -> None:
     generator = generate(fake.state, seed=3)
     ours = [{"id": f"c{n}", "name": one.name, "domain": one.domain} for n, one in enumerate(generator.companies)]
-    frame = {"now": fake.clock.now(), "our_customers": ours,
-             "fx": {"date": "2026-09-20", "usd_per": {"EUR": "1.1", "GBP": "1.3", "JPY": "0.0066"}}}
+    frame = {
+        "now": fake.clock.now(),
+        "our_customers": ours,
+        "fx": {"date": "2026-09-20", "usd_per": {"EUR": "1.1", "GBP": "1.3", "JPY": "0.0066"}},
+    }
     told = {version: explain(frame | fake.current_objects(version)) for version in RENDERED}
     newest = told[RENDERED[-1]]
     assert newest["flags"] == []
@@ -51,8 +54,10 @@ def test_a_life_goes_on_and_every_event_loads_in_the_sdk(fake: FakeStripe) -> No
     assert sent == len(deliveries.acked) > 400
     for event in list(fake.state.of("event"))[::20]:
         body = next(iter(event.bodies.values()))
-        assert stripe.Event.construct_from(json.loads(body),
-                                           None).data.object.object == json.loads(body)["data"]["object"]["object"]
+        assert (
+            stripe.Event.construct_from(json.loads(body), None).data.object.object
+            == json.loads(body)["data"]["object"]["object"]
+        )
 
 
 def test_two_endpoints_get_the_same_event_in_their_own_version(fake: FakeStripe) -> None:
@@ -97,8 +102,9 @@ def test_a_disabled_endpoint_gets_nothing_while_the_api_shows_the_change(fake: F
 
 
 @pytest.mark.parametrize(("types", "hours"), [(None, 72), (frozenset({"invoice.paid"}), 1)])
-def test_only_an_endpoint_that_asks_for_invoice_created_holds_drafts_back(fake: FakeStripe, types: frozenset | None,
-                                                                          hours: int) -> None:
+def test_only_an_endpoint_that_asks_for_invoice_created_holds_drafts_back(
+    fake: FakeStripe, types: frozenset | None, hours: int
+) -> None:
     deliveries = fake.deliver_to(lambda body, headers: 500, auto=False, types=types)
     invoice = fake.change.create_invoice(fake.change.create_customer("a@acme.com"), 5000, finalize=False)
     deliveries.deliver_due()
@@ -143,8 +149,9 @@ def test_an_oauth_code_works_once_and_its_token_reads_until_deauthorized(fake: F
     assert post(fake, "/oauth/token", asked, "sk_live_wrong")[0] == 401
     again = post(fake, "/oauth/token", f"grant_type=refresh_token&refresh_token={token['refresh_token']}", oauth.platform_key)
     assert again[0] == 200
-    ended = post(fake, "/oauth/deauthorize", f"client_id={oauth.client_id}&stripe_user_id={fake.account_id}",
-                 oauth.platform_key)
+    ended = post(
+        fake, "/oauth/deauthorize", f"client_id={oauth.client_id}&stripe_user_id={fake.account_id}", oauth.platform_key
+    )
     assert ended == (200, {"stripe_user_id": fake.account_id})
     assert fake.request("/v1/customers", key=token["access_token"]).status == 401
 
@@ -154,8 +161,10 @@ def test_an_oauth_code_expires(fake: FakeStripe) -> None:
     sent = fake.api.handle(Request("GET", f"/oauth/authorize?response_type=code&client_id={oauth.client_id}", {}))
     code = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))["code"]
     fake.clock.advance(301)
-    assert post(fake, "/oauth/token", f"grant_type=authorization_code&code={code}",
-                oauth.platform_key)[1]["error"] == "invalid_grant"
+    assert (
+        post(fake, "/oauth/token", f"grant_type=authorization_code&code={code}", oauth.platform_key)[1]["error"]
+        == "invalid_grant"
+    )
 
 
 def test_nothing_can_be_written_and_attempts_are_counted(fake: FakeStripe) -> None:

@@ -10,11 +10,23 @@ from tests.fake_stripe import Clock, FakeStripe
 from tests.fake_stripe.generate import Shape, generate, large
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "objects"
-VERSIONS = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", "2026-03-25.dahlia", "2026-09-30.endive",
-            "2026-10-28.endive")
+VERSIONS = (
+    "2020-08-27",
+    "2024-06-20",
+    "2025-03-31.basil",
+    "2025-09-30.clover",
+    "2026-03-25.dahlia",
+    "2026-09-30.endive",
+    "2026-10-28.endive",
+)
 REDACTED = ("client_", "confirmation_<", "confirmation_secret", "client_secret")  # the recordings hide secrets by their names
-ASKED_FOR = {"customer": ["tax", "invoice_credit_balance"], "invoice": [], "subscription": [], "payment_intent": [],
-             "invoice_payment": []}
+ASKED_FOR = {
+    "customer": ["tax", "invoice_credit_balance"],
+    "invoice": [],
+    "subscription": [],
+    "payment_intent": [],
+    "invoice_payment": [],
+}
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -166,8 +178,12 @@ def test_a_large_account_walks_completely() -> None:
     for kind in ("customer", "subscription", "invoice"):
         seen: list[str] = []
         while True:
-            page = fake.get(f"/v1/{kind}s", {"limit": 100} | ({"status": "all"} if kind == "subscription" else {})
-                            | ({"starting_after": seen[-1]} if seen else {}))
+            page = fake.get(
+                f"/v1/{kind}s",
+                {"limit": 100}
+                | ({"status": "all"} if kind == "subscription" else {})
+                | ({"starting_after": seen[-1]} if seen else {}),
+            )
             seen += [row["id"] for row in page["data"]]
             if not page["has_more"]:
                 break
