@@ -55,7 +55,7 @@ class GroupCommit:
         deadline_s: float = DEADLINE_S, doubtful_s: float = DOUBTFUL_S,
     ) -> None:
         self._write = write
-        self._ring = ring
+        self.ring = ring
         self._deadline_s = deadline_s
         self._doubtful_s = doubtful_s
         self._lock = threading.Lock()
@@ -148,4 +148,4 @@ class GroupCommit:
         if error is None:
             partitions = {ticket.row.partition for ticket in group if ticket.row.status == "pending"}
             if partitions:
-                self._ring(partitions)
+                self.ring(partitions)

@@ -6,6 +6,7 @@ and answered 200, since a refusal would only earn three days of retries.
 """
 
 import hashlib
+import re
 import time
 from typing import NamedTuple
 from zlib import crc32
@@ -31,6 +32,7 @@ MAX_ID_CHARS = 255
 MAX_SECOND = 1 << 40  # far beyond any time Stripe may send, well within BIGINT
 
 _NOBODY = Known(id=0, livemode=False, account_id=None, secrets=(b"whsec_of_no_connection_at_all_000",))
+_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"(evt_[A-Za-z0-9_]{1,200})"')  # as Stripe writes it, at the very start
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1", "::/64"})
 _REFUSED = b'{"type":"about:blank","title":"Bad request","status":400}'
 _STORED = b'{"received":true}'
@@ -149,7 +151,9 @@ def _unusable(known: Known, envelope: Envelope) -> str | None:
 
 def _quarantined(known: Known, body: bytes, received_ms: int, reason: str, envelope: Envelope | None) -> NewEvent:
     log.warning("event_quarantined", connection=known.id, reason=reason)
-    marks = Marks(f"unreadable:{hashlib.sha256(body).hexdigest()}", "unreadable", received_ms // 1000)
+    readable = _ID.match(body)
+    event_id = readable[1].decode() if readable else f"unreadable:{hashlib.sha256(body).hexdigest()}"
+    marks = Marks(event_id, "unreadable", received_ms // 1000)
     if envelope is not None:
         marks = Marks(
             envelope.id if envelope.id and _storable(envelope.id) else marks.event_id,

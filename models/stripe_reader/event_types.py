@@ -15,7 +15,8 @@ _BY_FAMILY = {
     "product": ("created", "updated", "deleted"),
     "invoice": (
         "created", "finalized", "finalization_failed", "paid", "payment_succeeded", "payment_failed", "payment_action_required",
-        "payment_attempt_required", "updated", "voided", "marked_uncollectible", "overpaid", "overdue", "will_be_due", "deleted",
+        "payment_attempt_required", "updated", "voided", "marked_uncollectible", "overpaid", "overdue", "will_be_due",
+        "deleted",
     ),
     "invoice_payment": ("paid",),
     "account.application": ("deauthorized",),
