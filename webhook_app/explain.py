@@ -5,7 +5,7 @@ This module imports neither Flask nor SQLAlchemy nor Redis, so that support can 
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from models.domain.match import Directory, match_customer
@@ -42,7 +42,12 @@ def explain(document: Mapping[str, object]) -> dict[str, object]:
     checked = check_document(document)
     mirror = read_mirror(checked)
     matches = _matches(checked, mirror)
-    summaries = {customer.id: _summary(customer.id, checked, mirror, matches) for customer in checked.our_customers}
+    held: dict[str, list[Match]] = {}
+    for match in matches.values():
+        held.setdefault(match.customer_id or "", []).append(match)
+    summaries = {
+        customer.id: _summary(customer.id, checked, mirror, held.get(customer.id, [])) for customer in checked.our_customers
+    }
     final = dict(matches)
     for summary in summaries.values():
         final |= {result.match.stripe_customer_id: result.match for result in summary.accounts}
@@ -70,15 +75,14 @@ def _matches(checked: Document, mirror: Mirror) -> dict[str, Match]:
     }
 
 
-def _summary(customer_id: str, checked: Document, mirror: Mirror, matches: Mapping[str, Match]) -> Summary:
-    stripe_ids = [stripe_id for stripe_id, match in matches.items() if match.customer_id == customer_id]
-    accounts = tuple(_account(mirror.customers[stripe_id], mirror, matches[stripe_id]) for stripe_id in sorted(stripe_ids))
+def _summary(customer_id: str, checked: Document, mirror: Mirror, matches: Sequence[Match]) -> Summary:
+    accounts = tuple(_account(mirror.customers[match.stripe_customer_id], mirror, match) for match in matches)
     snapshot = Snapshot(
         customer_id=customer_id,
         accounts=accounts,
         catalog=mirror.catalog,
         decision=checked.decisions.get(customer_id),
-        unreadable=mirror.unreadable_of(stripe_ids),
+        unreadable=mirror.unreadable_of(match.stripe_customer_id for match in matches),
     )
     return summarize(snapshot, checked.settings, checked.fx, checked.now)
 
