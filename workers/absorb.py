@@ -111,13 +111,16 @@ class Absorber:
         elif again:
             self._tools.readers.want(want)
         else:
-            self._write(want, draft, loaded, needs, now_ms)
+            self._write(want, draft, loaded, needs, bounds.cover_seq)
 
-    def _write(self, want: Want, draft: Draft, loaded: recompute.Loaded, needs: set[Key], now_ms: int) -> None:
+    def _write(self, want: Want, draft: Draft, loaded: recompute.Loaded, needs: set[Key], cover: int | None) -> None:
+        """Write what a read brought. A row above `cover` joined a read that was sent before it came: it waits for another."""
+        now_ms = self._tools.now_ms()
         record = draft.record
         done = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause="refetch")
-        rows = self._rows(want)
-        ended = [waiting.row.seq for waiting in rows if waiting.keys == {want.key} and not needs]
+        waiting = self._rows(want)
+        rows = [w for w in waiting if cover is None or w.row.seq <= cover or w.subject != want.key]
+        ended = [w.row.seq for w in rows if w.keys == {want.key} and not needs]
         fp("before_refetch_write")
         with session_scope(self._tools.database, write=True) as connection:
             self._prove(connection)
@@ -126,13 +129,15 @@ class Absorber:
             claims.mark_rows(connection, [Outcome(seq, "applied") for seq in ended], now_ms)
             calls = self._tools.readers.take_calls()
             claims.add_counts(connection, [("recomputes", done.size), *calls.items()], _day(now_ms))
-        for waiting in rows:
-            waiting.keys.discard(want.key)
-            waiting.keys |= needs
-            if not waiting.keys:
-                self._waiting.pop(waiting.row.seq, None)
+        for one in rows:
+            one.keys.discard(want.key)
+            one.keys |= needs
+            if not one.keys:
+                self._waiting.pop(one.row.seq, None)
         for key in sorted(needs) if rows else ():
             self._tools.readers.want(Want(record.id, key, "reference"))
+        if len(rows) < len(waiting):
+            self._tools.readers.want(want)
 
     def _is_stale(self, draft: Draft, key: Key, value: Any, want: Want) -> bool:
         """Whether the answer undoes an end that nothing undoes: Stripe's reads lag then, and it is asked again later."""
@@ -179,7 +184,7 @@ class Absorber:
                 value = buried(key, draft.value(key), _absent(key))
                 draft.put(key, value, ordering.after_tombstone(known, None, final=not reference), None)
             loaded = recompute.load(connection, record, draft.touched, overlay=draft.overlay())
-        self._write(answer.want, draft, loaded, set(), now_ms)
+        self._write(answer.want, draft, loaded, set(), None)
 
     def _end(self, want: Want, outcome: Callable[[Waiting], Outcome], now_ms: int, *, uncertain: bool = False) -> None:
         """Write `outcome` for every row that waits for `want`, and let them go."""

@@ -11,6 +11,7 @@ from models.settings import AppSettings, load_settings
 from models.store.access import create_one_time_link, create_user, find_account, has_users
 from models.store.keys import load_cookie_key, load_keyring
 from models.store.session import Database, check_durability, session_scope
+from workers.fx_source import prepare_rates
 
 
 def prepare(settings: AppSettings) -> str | None:
@@ -23,6 +24,7 @@ def prepare(settings: AppSettings) -> str | None:
     try:
         set_up(settings, database)
         check_durability(database)
+        prepare_rates(database)
         load_keyring(settings, database)
         load_cookie_key(settings)
         return _first_link(settings, database)

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from models.store import fx
+from models.store.session import Database, session_scope
 
 ECB_URL = "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist.zip"
 MAX_BYTES = 10_000_000
@@ -55,6 +56,12 @@ def newest_rates(archive: bytes) -> tuple[str, dict[str, Decimal]]:
         if currency and currency not in {"Date", "USD"} and text and text[0].isdigit():
             rates[currency] = (usd / Decimal(text)).quantize(_PLACES)
     return row["Date"], rates
+
+
+def prepare_rates(database: Database) -> None:
+    """`ensure_rates` in a transaction of its own; quiet where a table is in force."""
+    with session_scope(database, write=True) as connection:
+        ensure_rates(connection)
 
 
 def ensure_rates(connection: Connection) -> None:

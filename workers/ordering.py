@@ -48,12 +48,14 @@ class Known:
 class ReadBounds:
     """When a read was true, on Stripe's clock, and the highest inbox `seq` seen before it was sent.
 
-    `lo_ms`/`hi_ms` None: the answer had no `Date`, so nothing is known of its time.
+    `lo_ms`/`hi_ms` None: the answer had no `Date`, so nothing is known of its time. `version`: the mirror's version of the
+    object when it was asked for (0: unknown then); None where that wasn't noted.
     """
 
     lo_ms: int | None
     hi_ms: int | None
     cover_seq: int
+    version: int | None = None
 
     @property
     def low(self) -> int:
@@ -146,12 +148,15 @@ def decide_listed(known: Known | None, bounds: ReadBounds, *, same: bool) -> Ver
 def decide_refetched(known: Known | None, bounds: ReadBounds) -> Verdict:
     """Whether the answer of a refetch may be written.
 
-    Not over a final tombstone, nor over a later read. An event applied after the read was sent (`ev_seq` above the cover) may
-    not be in it: clearly later, it stands (SUPERSEDED); else nobody knows, and the object is read again (REFETCH).
+    Not over a final tombstone, nor over another read that covers as much: of two reads on their way at once, the one that lands
+    last need not be the later. An event applied after the read was sent (`ev_seq` above the cover) may not be in it: clearly
+    later, it stands (SUPERSEDED); else nobody knows, and the object is read again (REFETCH).
     """
-    if known is None:
+    if known is None or (known.version == bounds.version and not known.final):
         return Verdict.APPLY
     if known.final or known.cover_seq > bounds.cover_seq:
+        return Verdict.SUPERSEDED
+    if known.cover_seq == bounds.cover_seq and known.read_hi_ms is not None and bounds.low <= known.read_hi_ms:
         return Verdict.SUPERSEDED
     if known.ev_seq is not None and known.ev_sec is not None and known.ev_seq > bounds.cover_seq:
         return Verdict.SUPERSEDED if known.ev_sec * 1000 > bounds.high + MARGIN_MS else Verdict.REFETCH

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from models.errors import NotFound, PivotalError, SettingsError, StripeNotFound, StripeTrouble
 from models.settings import AppSettings
-from models.store import claims
+from models.store import claims, mirror
 from models.store.connections import load_connection
 from models.store.keys import Keyring
 from models.store.mirror import Key
@@ -109,11 +109,12 @@ class Readers:
             api = self._api(want.connection_id)
             with session_scope(self._database) as connection:
                 cover = claims.current_cover(connection)  # before the request is sent (FAULTS 4.1)
+                held = mirror.load_known(connection, want.connection_id, [want.key]).get(want.key)
             read = api.fetch(*want.key, want.purpose)
         except (StripeTrouble, NotFound, SettingsError) as error:
             alive = isinstance(error, StripeNotFound) and self._alive(want.connection_id)
             return Answer(want, error=error, account_alive=alive)
-        return Answer(want, read, ReadBounds(read.lo_ms, read.hi_ms, cover))
+        return Answer(want, read, ReadBounds(read.lo_ms, read.hi_ms, cover, held.version if held else 0))
 
     def _alive(self, connection_id: int) -> bool:
         """Whether the account answers this key at all: a key of the wrong mode gives 404 for everything (F69)."""

@@ -64,8 +64,16 @@ def begin_run(connection: Connection, connection_id: int, token: str, now_ms: in
         return last
     if last is not None and last.state == "running":
         end_run(connection, last, "failed", "given up: it stopped long ago", now_ms)
-    bulk.run(connection, "DELETE FROM sync_seen WHERE run_id IN (SELECT id FROM sync_runs WHERE connection_id = ?)", [connection_id])
-    values = {"connection_id": connection_id, "kind": "backfill", "state": "running", "started_ms": now_ms, "updated_ms": now_ms}
+    bulk.run(
+        connection, "DELETE FROM sync_seen WHERE run_id IN (SELECT id FROM sync_runs WHERE connection_id = ?)", [connection_id]
+    )
+    values = {
+        "connection_id": connection_id,
+        "kind": "backfill",
+        "state": "running",
+        "started_ms": now_ms,
+        "updated_ms": now_ms,
+    }
     key = connection.execute(insert(SyncRun).values(values).returning(SyncRun.id)).scalar_one()
     return Run(key, connection_id, "running", now_ms)
 
@@ -93,7 +101,11 @@ def last_complete_run(connection: Connection, connection_id: int) -> Run | None:
 
 def load_run(connection: Connection, run_id: int) -> Run | None:
     """One run."""
-    row = connection.execute(select(*(getattr(SyncRun, name) for name in _COLUMNS)).where(SyncRun.id == run_id)).mappings().first()
+    row = (
+        connection.execute(select(*(getattr(SyncRun, name) for name in _COLUMNS)).where(SyncRun.id == run_id))
+        .mappings()
+        .first()
+    )
     if row is None:
         return None
     values = {name: row[name] for name in _COLUMNS}
@@ -108,8 +120,8 @@ def save_run(connection: Connection, run: Run, now_ms: int) -> None:
     """Write where a run stands, in the transaction that writes what it read."""
     bulk.run(
         connection,
-        "UPDATE sync_runs SET state = ?, phase = ?, cursor = ?, counts = ?, error = ?, calls = ?, objects = ?, expected_objects = ?,"
-        " updated_ms = ?, finished_ms = ? WHERE id = ?",
+        "UPDATE sync_runs SET state = ?, phase = ?, cursor = ?, counts = ?, error = ?, calls = ?, objects = ?,"
+        " expected_objects = ?, updated_ms = ?, finished_ms = ? WHERE id = ?",
         [run.state, run.phase, msgspec.json.encode(run.cursor).decode(), msgspec.json.encode(run.counts).decode(), run.error,
          run.calls, run.objects, run.expected_objects, now_ms, run.finished_ms, run.id],
     )  # fmt: skip
@@ -123,9 +135,7 @@ def end_run(connection: Connection, run: Run, state: str, error: str | None, now
         bulk.run(connection, "DELETE FROM sync_seen WHERE run_id = ?", [run.id])
 
 
-def log_problems(
-    connection: Connection, run: Run, problems: Mapping[str | None, str], now_ms: int, level: str = "warning"
-) -> None:
+def log_problems(connection: Connection, run: Run, problems: Mapping[Any, str], now_ms: int, level: str = "warning") -> None:
     """Note problems by Stripe id (None: of the run itself); at most 1,000 lines a run, then only counted."""
     logged = int(run.counts.get("problems", 0))
     rows = [
@@ -140,16 +150,21 @@ def log_problems(
 
 def note_backfilled(connection: Connection, connection_id: int, start: int) -> None:
     """A complete walk began at `start` (s, Stripe's clock): everything older is in the mirror."""
-    connection.execute(
-        update(ConnectionTable)
-        .where(ConnectionTable.id == connection_id)
-        .values(backfilled_at=start, state="active", state_reason=None)
-    )
+    connection.execute(update(ConnectionTable).where(ConnectionTable.id == connection_id).values(backfilled_at=start))
     connection.execute(
         update(ConnectionTable)
         .where(ConnectionTable.id == connection_id)
         .where(ConnectionTable.caught_up_to.is_(None) | (ConnectionTable.caught_up_to < start))
         .values(caught_up_to=start)
+    )
+
+
+def note_reconnected(connection: Connection, connection_id: int) -> None:
+    """Stripe answered this connection's key again."""
+    connection.execute(
+        update(ConnectionTable)
+        .where(ConnectionTable.id == connection_id, ConnectionTable.state == "disconnected")
+        .values(state="active", state_reason=None)
     )
 
 
