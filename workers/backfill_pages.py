@@ -1,0 +1,190 @@
+"""What each thing the readers of a backfill bring means for the mirror and for the run's cursor."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from models.errors import (
+    StripeKeyRefused,
+    StripeNotFound,
+    StripePermissionMissing,
+    StripeTrouble,
+)
+from models.store.connections import record_permissions
+from models.store.mirror import Key, load_known
+from models.store.session import session_scope
+from workers.backfill_writer import Row, Writer
+from workers.needs import PERMISSION_OF
+from workers.ordering import ReadBounds
+from workers.stripe_api import StripeApi
+from workers.stripe_objects import rows_of
+from workers.walk_readers import INVOICES_OF, Broken, Denied, Fetched, Item, Page, WalkReaders
+from workers.walks import Plan, Step
+
+BELIEVED_MS = 60_000
+"""A 404 is believed the second time, so long after the first, while the account answers otherwise (FAULTS F69)."""
+_PAYMENT_USERS = ("subscriptions", "invoices_open", "invoices_uncollectible", "invoices_recent")
+_REFERENCES = ("price", "product", "coupon")
+
+
+class Pages:
+    """Takes what the readers bring, in the order in which it comes. `readers` is set before the first `take`."""
+
+    readers: WalkReaders
+
+    def __init__(self, writer: Writer, plan: Plan, api: StripeApi) -> None:
+        self._writer, self._plan, self._api = writer, plan, api
+        self._payments: dict[str, list[bytes]] = {}
+        self._payments_since: ReadBounds | None = None
+
+    def restore(self) -> None:
+        """After a restart: open payments are kept in memory only, so their list is read again if a walk still needs them."""
+        progress = self._plan.progress
+        if progress["open_payments"].rows and not all(progress[name].done for name in _PAYMENT_USERS):
+            self._plan.restart("open_payments")
+
+    def take(self, item: Item) -> None:
+        """Write what one item means.
+
+        Raises:
+            StripeTrouble: nothing can be read any more, or a list without which there is no sync.
+        """
+        if isinstance(item, Page):
+            self._page(item)
+        elif isinstance(item, Fetched):
+            self._fetched(item)
+        elif isinstance(item, Denied):
+            self._denied(item)
+        elif isinstance(item, Broken):
+            raise item.error
+
+    # --- lists ---------------------------------------------------------------------------------------
+
+    def _page(self, page: Page) -> None:
+        rows = rows_of(page.read)
+        step = Step(page.walk, page.window, len(rows), page.following, page.last)
+        if page.walk.object_type == "payment":
+            self._keep_payments(rows, page.bounds)
+            with self._writer.writing(walks=self._plan.to_json(step)):
+                pass
+            self._plan.commit(step)
+            return
+        entries = [entry for row in rows for entry in self._entries(row, page.bounds)]
+        refetch = self._writer.apply(
+            entries, listed=True, moves=lambda more: {"walks": self._plan.to_json(step), "wanted": self._wanted(more)}
+        )
+        self._plan.commit(step)
+        self.readers.want(sorted(refetch))
+
+    def _wanted(self, more: set[Key], without: Key | None = None) -> list[Key]:
+        return [key for key in sorted({*self.readers.wanted, *more}) if key != without or key in more]
+
+    def _keep_payments(self, rows: list[dict[str, Any]], bounds: ReadBounds) -> None:
+        """Open payments by invoice: what no list of invoices shows of a bank debit under way (STRIPE 2.4)."""
+        self._payments_since = self._payments_since or bounds
+        for row in rows:
+            invoice = row.get("invoice")
+            if isinstance(invoice, str):
+                kept = {name: row.get(name) for name in ("id", "object", "status", "is_default", "created", "payment")}
+                self._payments.setdefault(invoice, []).append(msgspec.json.encode(kept))
+
+    def _entries(self, row: dict[str, Any], bounds: ReadBounds) -> list[Row]:
+        """A listed object and the invoice inside it, each with the bounds of everything it is made of."""
+        if row.get("object") == "invoice":
+            return [(row, self._with_payments(row, bounds))]
+        invoice = row.get("latest_invoice") if row.get("object") == "subscription" else None
+        if not isinstance(invoice, dict):
+            return [(row, bounds)]
+        return [(row, bounds), (invoice, self._with_payments(invoice, bounds))]
+
+    def _with_payments(self, invoice: dict[str, Any], bounds: ReadBounds) -> ReadBounds:
+        since = self._payments_since
+        kept = self._payments.get(str(invoice.get("id")))
+        if kept is None or since is None or invoice.get("status") != "open" or invoice.get("payments"):
+            return bounds
+        invoice["payments"] = {"object": "list", "has_more": False, "data": [msgspec.json.decode(entry) for entry in kept]}
+        low = None if since.lo_ms is None or bounds.lo_ms is None else min(since.lo_ms, bounds.lo_ms)
+        return ReadBounds(low, bounds.hi_ms if low is not None else None, min(since.cover_seq, bounds.cover_seq))
+
+    def _denied(self, denied: Denied) -> None:
+        """A list that the key may not read: without customers or subscriptions there is no sync, the rest runs (F68)."""
+        if denied.walk.essential:
+            raise denied.error
+        if self._plan.denied(denied.walk.name):
+            return
+        self._plan.deny(denied.walk, str(denied.error))
+        permission = denied.error.permission or PERMISSION_OF.get(denied.walk.object_type, "rak_invoice_read")
+        self._lack(permission, f"{denied.walk.name} can't be read, what needs them stays unknown: {denied.error}")
+
+    def _lack(self, permission: str, problem: str) -> None:
+        self._writer.lack({permission})
+        lacking = sorted({*self._writer.run.cursor["lacking"], permission})
+        self._writer.log({None: problem}, lacking=lacking, walks=self._plan.to_json())
+        with self._writer.writing() as connection:
+            record_permissions(connection, self._writer.record.id, self._writer.record.missing_permissions)
+
+    # --- objects -------------------------------------------------------------------------------------
+
+    def _fetched(self, fetched: Fetched) -> None:
+        key = fetched.key
+        if fetched.read is None:
+            self._not_fetched(key, fetched.error)
+        elif key[0] == INVOICES_OF:
+            rows = [(row, fetched.bounds) for row in rows_of(fetched.read)]
+            self._one(key, rows, listed=True)
+        else:
+            self._one(key, [(fetched.read.data, fetched.bounds)], listed=False)
+
+    def _one(self, key: Key, rows: Sequence[Row], *, listed: bool) -> None:
+        missing = {name: since for name, since in self._writer.run.cursor["missing"].items() if name != _name(key)}
+        again = self._writer.apply(
+            rows, listed=listed, moves=lambda more: {"wanted": self._wanted(more, without=key), "missing": missing}
+        )
+        self.readers.settled(key)
+        self.readers.want(sorted(again))
+
+    def _not_fetched(self, key: Key, error: StripeTrouble | None) -> None:
+        if isinstance(error, StripeKeyRefused):
+            raise error
+        if isinstance(error, StripeNotFound):
+            self._not_found(key)
+            return
+        if isinstance(error, StripePermissionMissing):
+            self._lack(error.permission or PERMISSION_OF.get(key[0], "rak_invoice_read"), str(error))
+        else:
+            self._writer.log({key[1]: str(error)})
+        self._settle(key)
+
+    def _settle(self, key: Key, **moves: Any) -> None:
+        with self._writer.writing(wanted=self._wanted(set(), without=key), **moves):
+            pass
+        self.readers.settled(key)
+
+    def _not_found(self, key: Key) -> None:
+        """404. A price, product or coupon that we only know by name is gone; anything else is believed the second time."""
+        now_ms = self._writer.now_ms()
+        since = self._writer.run.cursor["missing"].get(_name(key))
+        with session_scope(self._writer.database) as connection:
+            held = key[0] != INVOICES_OF and load_known(connection, self._writer.record.id, [key])
+        believed = since is not None and now_ms - since >= BELIEVED_MS and self._alive()
+        if (key[0] in ("product", "coupon") and not held) or (held and believed):
+            gone = {"id": key[1], "object": key[0], "deleted": True}
+            self._one(key, [(gone, ReadBounds(None, None, 0))], listed=False)
+            return
+        if key[0] in _REFERENCES:
+            self._settle(key)
+            return
+        self._writer.log({key[1]: "Stripe doesn't know this object (404); asked again in the next run"})
+        self._settle(key, missing={**self._writer.run.cursor["missing"], _name(key): since or now_ms})
+
+    def _alive(self) -> bool:
+        """Whether the account answers this key at all: one of the wrong mode gets 404 for everything."""
+        try:
+            return bool(rows_of(self._api.read("/v1/customers", {"limit": 1}, "probe")))
+        except StripeTrouble:
+            return False
+
+
+def _name(key: Key) -> str:
+    return f"{key[0]}:{key[1]}"

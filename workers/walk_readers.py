@@ -1,0 +1,175 @@
+"""The readers of a backfill: a few threads that read ahead of the one writer, never further than a few pages.
+
+Each takes `cover` before it sends (FAULTS 4.1), with no transaction open while Stripe answers. What they read comes out of
+`next`; trouble too, so that the writer decides what a failed read means.
+"""
+
+import queue
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from models.errors import PivotalError, StripePermissionMissing, StripeStopped, StripeTrouble
+from models.store import claims
+from models.store.mirror import Key
+from models.store.session import Database, session_scope
+from workers.ordering import ReadBounds
+from workers.stripe_api import StripeApi
+from workers.stripe_objects import Cursor, Read, next_cursor, rows_of
+from workers.walks import Plan, Walk, Window
+
+THREADS = 8
+AHEAD = 4
+"""Pages that may wait for the writer: with those in the readers' hands about 12, some 20 MB."""
+INVOICES_OF = "invoices_of"
+"""Stands for an object type in a want: the paid invoices of a Stripe customer, newest first."""
+_REFERENCES = {"price", "product", "coupon", "customer"}
+
+
+class Page(NamedTuple):
+    """A page of a list."""
+
+    walk: Walk
+    window: Window
+    read: Read
+    bounds: ReadBounds
+    following: Cursor | None
+    last: bool
+
+
+class Fetched(NamedTuple):
+    """An object that was asked for by its id (`read`), or why it couldn't be had."""
+
+    key: Key
+    read: Read | None
+    bounds: ReadBounds
+    error: StripeTrouble | None = None
+
+
+class Denied(NamedTuple):
+    """The key may not read this list."""
+
+    walk: Walk
+    error: StripePermissionMissing
+
+
+class Broken(NamedTuple):
+    """A reader can't go on: the run ends with this."""
+
+    error: BaseException
+
+
+Item = Page | Fetched | Denied | Broken
+
+
+class WalkReaders:
+    """Threads that read `plan` and what is wanted beside it; started when there is work, ended by `close`."""
+
+    def __init__(self, database: Database, api: StripeApi, plan: Plan, stop: threading.Event, threads: int = THREADS) -> None:
+        self._database, self._api, self.plan, self._stop = database, api, plan, stop
+        self._items: queue.Queue[Item] = queue.Queue(AHEAD)
+        self._wants: queue.SimpleQueue[Key] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"walk-{n}", daemon=True) for n in range(threads)]
+        self.wanted: dict[Key, None] = {}
+
+    def start(self) -> None:
+        """Begin to read."""
+        for thread in self._threads:
+            thread.start()
+
+    def want(self, keys: Iterable[Key]) -> None:
+        """Read these objects by their ids, before any further page; one read however often one is wanted."""
+        for key in keys:
+            if key not in self.wanted:
+                self.wanted[key] = None
+                self._wants.put(key)
+
+    def next(self, wait_s: float) -> Item | None:
+        """What was read next, or None when nothing came in time."""
+        try:
+            item = self._items.get(timeout=wait_s)
+        except queue.Empty:
+            return None
+        return item
+
+    def settled(self, key: Key) -> None:
+        """A wanted object stands in the database (or never will)."""
+        self.wanted.pop(key, None)
+
+    def close(self) -> None:
+        """End the threads: who waits for Stripe stops waiting, who has read something throws it away."""
+        self._stop.set()
+        self.plan.close()
+        for thread in self._threads:
+            while thread.is_alive():
+                while self.next(0.01) is not None:
+                    pass
+                thread.join(timeout=0.05)
+
+    # --- a thread ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                if not self._fetch_wanted():
+                    found = self.plan.take(0.05)
+                    if found is not None:
+                        self._walk(*found)
+        except StripeStopped:
+            return
+        except BaseException as error:  # the writer ends the run with it
+            self._put(Broken(error))
+
+    def _put(self, item: Item) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._items.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+        return None
+
+    def _cover(self) -> int:
+        with session_scope(self._database) as connection:
+            return claims.current_cover(connection)
+
+    def _walk(self, walk: Walk, window: Window) -> None:
+        goes_on = True
+        while goes_on and not self._stop.is_set():
+            cover = self._cover()
+            try:
+                read = self._api.page(walk.path, window.params(walk.params), "backfill", window.at)
+            except StripePermissionMissing as error:
+                self._put(Denied(walk, error))
+                window.read = True
+                return
+            following = next_cursor(read)
+            goes_on = self.plan.advance(window, rows_of(read), following)
+            self._put(Page(walk, window, read, ReadBounds(read.lo_ms, read.hi_ms, cover), following, not goes_on))
+            while goes_on and self._fetch_wanted():
+                pass
+
+    def _fetch_wanted(self) -> bool:
+        """Read one wanted object, if there is one."""
+        try:
+            key = self._wants.get_nowait()
+        except queue.Empty:
+            return False
+        cover = self._cover()
+        try:
+            read = self._read(key)
+        except StripeStopped:
+            raise
+        except StripeTrouble as error:
+            if error.passing:
+                raise
+            self._put(Fetched(key, None, ReadBounds(None, None, cover), error))
+        except PivotalError as error:  # an id that can't be one of Stripe's
+            self._put(Fetched(key, None, ReadBounds(None, None, cover), StripeTrouble(str(error))))
+        else:
+            self._put(Fetched(key, read, ReadBounds(read.lo_ms, read.hi_ms, cover)))
+        return True
+
+    def _read(self, key: Key) -> Read:
+        if key[0] == INVOICES_OF:
+            return self._api.page("/v1/invoices", {"customer": key[1], "status": "paid"}, "older_invoices")
+        return self._api.fetch(*key, "reference" if key[0] in _REFERENCES else "refetch")
