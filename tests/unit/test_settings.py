@@ -21,7 +21,7 @@ from models.settings import AppSettings, load_settings
 )
 def test_a_redis_that_anybody_may_write_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
-    with pytest.raises(SettingsError, match="^REDIS_URL: ") as caught:
+    with pytest.raises(SettingsError, match=r"^REDIS_URL: ") as caught:
         load_settings()
     assert url not in str(caught.value)
 

@@ -81,7 +81,8 @@ def _rows(reader: "csv._reader", header: list[str]) -> Iterator[Row | BadRow]:  
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadRow(line, str(error))
+            unclosed = "end of data" in str(error)  # everything after it was taken for one cell
+            yield BadRow(line, "a quotation mark is never closed" if unclosed else str(error))
             continue
         if any(cell.strip() for cell in cells):
             yield _row(line, header, cells)

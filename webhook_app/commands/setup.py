@@ -14,11 +14,14 @@ def migrate() -> None:
     """
     from models.migrations.run import set_up
     from models.store.session import Database
+    from workers.fx_source import prepare_rates
 
     settings = load_settings()
     database = Database(settings.database, role="migrate")
     try:
-        click.echo(f"the database is at migration {set_up(settings, database).found}")
+        found = set_up(settings, database).found
+        prepare_rates(database)
+        click.echo(f"the database is at migration {found}")
     finally:
         database.dispose()
 
