@@ -1,5 +1,6 @@
 """`python -m workers worker | long | clock`: the processes that work beside the web."""
 
+import gc
 import os
 import signal
 import sys
@@ -44,8 +45,18 @@ def run_worker(settings: AppSettings, queue_name: str) -> int:
     worker = kind([queue], connection=connection, serializer=JSONSerializer, maintenance_interval=30, job_monitoring_interval=5)
     if queue_name == BELL_QUEUE:
         _ring_for_what_waits()
+    calm_collector()
     worker.work(logging_level="WARNING")
     return 0
+
+
+def calm_collector() -> None:
+    """Let the cycle collector look seldom, and never again at what is imported: a batch makes tens of thousands of short-lived
+    values, none of them in cycles, and looking at them all took a third of a drain's time (2,809 against 1,845 events per
+    CPU second)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _ring_for_what_waits() -> None:

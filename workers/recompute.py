@@ -177,34 +177,19 @@ def _match(connection: Connection, loaded: Loaded) -> None:
     record, settings = loaded.record, loaded.record.settings
     environment = settings.environment
     customers = {key: loaded.customers[key] for key in loaded.touched}
-    if settings.metadata_key == "customer_id":
-        customers = _by_external_id(connection, environment, customers)
     loaded.hosts = {key: tuple(hosts_to_look_up(customer, settings)) for key, customer in customers.items()}
     links = snapshots.load_links(connection, record.id, customers.keys())
     strings = {host for hosts in loaded.hosts.values() for host in hosts}
     ids = customer_store.holders_of(connection, environment, strings) | set(links.values())
     if settings.metadata_key == "customer_id":
         ids |= {int(text) for text in strings if text.isascii() and text.isdigit() and len(text) < 18}
+        ids |= customer_store.by_external_id(connection, environment, strings)
     directory = Directory(customer_store.load_customers(connection, ids).values(), environment)
     for key, customer in customers.items():
         subscriptions = [entry.value for entry in loaded.owned.get(key, ()) if hasattr(entry.value, "items")]
         scoped = has_scope(subscriptions, settings.scope, loaded.catalog)
         link = str(links[key]) if key in links else None
         loaded.new_matches[key] = match_customer(customer, scoped, settings, directory, link)
-
-
-def _by_external_id(
-    connection: Connection, environment: str, customers: dict[str, StripeCustomer]
-) -> dict[str, StripeCustomer]:
-    """The metadata `customer_id` may be our own id or the `external_id` an admin imported; the latter is made the former."""
-    named = {key: value.metadata.get("customer_id", "").strip() for key, value in customers.items()}
-    known = customer_store.by_external_id(connection, environment, {text for text in named.values() if text})
-    return {
-        key: msgspec.structs.replace(value, metadata=value.metadata | {"customer_id": str(known[named[key]])})
-        if named[key] in known
-        else value
-        for key, value in customers.items()
-    }
 
 
 def _rates(connection: Connection, loaded: Loaded) -> None:

@@ -177,9 +177,10 @@ def make_due(connection: Connection, connection_id: int, stripe_customers: Colle
 
 def load_customers(connection: Connection, ids: Collection[int]) -> dict[int, Customer]:
     """Our customers as the match sees them, by id."""
-    rows = bulk.select_in(connection, "SELECT id, name, domain, aliases, environment FROM customers WHERE id IN (*)", ids)
+    sql = "SELECT id, name, domain, aliases, environment, external_id FROM customers WHERE id IN (*)"
+    rows = bulk.select_in(connection, sql, ids)
     return {
-        row[0]: Customer(id=str(row[0]), name=row[1], domain=row[2], aliases=tuple(json.loads(row[3])), environment=row[4])
+        row[0]: Customer(str(row[0]), row[1], row[2], tuple(json.loads(row[3])), row[4], row[5])
         for row in rows
     }
 
@@ -190,10 +191,10 @@ def holders_of(connection: Connection, environment: str, hosts: Collection[str])
     return {row[0] for row in bulk.select_in(connection, sql, hosts, [environment])}
 
 
-def by_external_id(connection: Connection, environment: str, external_ids: Collection[str]) -> dict[str, int]:
-    """Ids of our customers by external id."""
-    sql = "SELECT external_id, id FROM customers WHERE environment = ? AND external_id IN (*)"
-    return {row[0]: row[1] for row in bulk.select_in(connection, sql, external_ids, [environment])}
+def by_external_id(connection: Connection, environment: str, external_ids: Collection[str]) -> set[int]:
+    """Ids of our customers that carry one of these external ids."""
+    sql = "SELECT id FROM customers WHERE environment = ? AND external_id IN (*)"
+    return {row[0] for row in bulk.select_in(connection, sql, external_ids, [environment])}
 
 
 def due_ids(connection: Connection, now: int, limit: int = 300) -> Sequence[int]:

@@ -107,7 +107,7 @@ def session_scope(database: Database, *, write: bool = False) -> Iterator[Connec
 
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=64, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+        url, hide_parameters=True, pool_size=pool_size, max_overflow=64, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
     )
 
     @event.listens_for(engine, "connect")
@@ -130,7 +130,7 @@ def _postgres_engine(url: str, role: str, pool_size: int) -> Engine:
     if role == "web":  # FAULTS 6: far below gunicorn's time-out and Stripe's
         options += " -c statement_timeout=1500 -c lock_timeout=1000"
     return create_engine(
-        url, pool_size=pool_size, max_overflow=16, pool_pre_ping=True, pool_timeout=2,
+        url, hide_parameters=True, pool_size=pool_size, max_overflow=16, pool_pre_ping=True, pool_timeout=2,
         connect_args={"options": options, "connect_timeout": 2, "tcp_user_timeout": 1500 if role == "web" else 20_000,
                       "keepalives_idle": 30, "application_name": f"pivotal-{role}"},
     )
