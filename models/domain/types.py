@@ -4,6 +4,8 @@ All are frozen. Times are unix seconds, UTC (Stripe's own unit; whoever shows th
 minor units of their currency: `int` where Stripe sends whole ones, `Decimal` where it may send fractions. Currencies are
 lower-case ISO codes as Stripe sends them. Words of Stripe's that we don't know (a new status, say) are kept as text.
 
+One file, longer than the house's 300 lines: it is the vocabulary everything else is written in, and reads best in one piece.
+
 The mirror stores these values as JSON (msgspec), so every field has a default and a new field needs one too.
 """
 
