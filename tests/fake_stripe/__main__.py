@@ -14,8 +14,8 @@ from tests.fake_stripe.server import FakeStripe
 from tests.fake_stripe.versions import PINNED
 
 
-def main() -> int:
-    """Serve until a signal comes; the first line printed is JSON with `url`, `api_key` and `webhook_secret`."""
+def read_options() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.fake_stripe", description=__doc__)
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--seed", type=int, default=1)
@@ -29,7 +29,12 @@ def main() -> int:
     parser.add_argument("--webhook-secret", help="signing secret; else one is made up")
     parser.add_argument("--version", default=PINNED, help="the endpoint's API version")
     parser.add_argument("--rate", type=float, default=0.0, help="changes a second (with --deliver-to)")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Serve until a signal comes; the first line printed is JSON with `url`, `api_key` and `webhook_secret`."""
+    options = read_options()
     limits = (Limits.live() if options.mode == "live" else Limits.sandbox()) if options.limits else None
     fake = FakeStripe(seed=options.seed, livemode=options.mode == "live", limits=limits, port=options.port)
     if options.webhook_secret:
@@ -51,7 +56,9 @@ def main() -> int:
         signal.signal(number, lambda *_: ended.set())
     if options.deliver_to:
         fake.deliver_to(options.deliver_to, version=options.version)
-    life = Life(fake, generator, [company(2_000_000 + n, generator.rng) for n in range(200)], seed=options.seed)
+    life = Life(
+        fake, generator, [company(len(generator.companies) + 2000 + n, generator.rng) for n in range(200)], seed=options.seed
+    )
     while not ended.wait(1 / options.rate if options.rate else None):
         print(life.tick(), flush=True)
     fake.stop()

@@ -79,8 +79,9 @@ class Api:
             try:
                 self._gate(request, label, fault)
                 if path.startswith("/oauth/"):
-                    status, headers, given = self.oauth.answer(request.method, path, query, request.body,
-                                                               request.headers.get("authorization", ""))  # fmt: skip
+                    status, headers, given = self.oauth.answer(
+                        request.method, path, query, request.body, request.headers.get("authorization", "")
+                    )
                     body = _ENCODE(given)
                 elif path.startswith("/v2/core/events/") and request.method == "GET":
                     status, headers, body = 200, {}, _ENCODE(self._thin(request, path.rpartition("/")[2]))
@@ -162,12 +163,21 @@ class Api:
         return thin_event(event, self.state.livemode) | {"changes": None, "snapshot_event": event.id}
 
     def _account(self) -> Json:
-        return {"id": self.state.account_id, "object": "account",
-                "business_profile": {"name": self.state.account_name, "url": None}, "charges_enabled": True, "country": "US",
-                "created": 1_500_000_000, "default_currency": "usd",
-                "details_submitted": True, "email": None, "metadata": {}, "payouts_enabled": True,
-                "settings": {"dashboard": {"display_name": self.state.account_name, "timezone": "Etc/UTC"}},
-                "type": "standard"}  # fmt: skip
+        return {
+            "id": self.state.account_id,
+            "object": "account",
+            "business_profile": {"name": self.state.account_name, "url": None},
+            "charges_enabled": True,
+            "country": "US",
+            "created": 1_500_000_000,
+            "default_currency": "usd",
+            "details_submitted": True,
+            "email": None,
+            "metadata": {},
+            "payouts_enabled": True,
+            "settings": {"dashboard": {"display_name": self.state.account_name, "timezone": "Etc/UTC"}},
+            "type": "standard",
+        }
 
     def _of_the_other_mode(self, route: Route, id_: str | None) -> Json:
         """A key of the wrong mode sees an account with nothing in it."""

@@ -106,6 +106,10 @@ class CatalogChanges(ChangeBase):
 def tier(up_to: int | None, unit_amount: int | str | None, flat_amount: int | None = None) -> dict:
     """One tier in Stripe's words; a text amount is a decimal of minor units."""
     whole = unit_amount if isinstance(unit_amount, int) else None
-    return {"flat_amount": flat_amount, "flat_amount_decimal": None if flat_amount is None else str(flat_amount),
-            "unit_amount": whole, "unit_amount_decimal": None if unit_amount is None else str(unit_amount),
-            "up_to": up_to}  # fmt: skip
+    return {
+        "flat_amount": flat_amount,
+        "flat_amount_decimal": None if flat_amount is None else str(flat_amount),
+        "unit_amount": whole,
+        "unit_amount_decimal": None if unit_amount is None else str(unit_amount),
+        "up_to": up_to,
+    }

@@ -30,8 +30,7 @@ class InvoiceChanges(ChangeBase):
         """A one-off (manual) invoice; with `days_until_due` it is sent by e-mail and due then. Neither paid nor failed yet."""
         owner = self.customer(customer)
         line = Line(id=self.state.new_id("line_item"), created=self.now, amount=amount, description="One-time service",
-                    price=None,
-                    quantity=1, subscription_item=None, period_start=self.now, period_end=self.now)  # fmt: skip
+                    price=None, quantity=1, subscription_item=None, period_start=self.now, period_end=self.now)  # fmt: skip
         invoice = self._draft(owner, [line], "manual", currency, None, days_until_due)
         if finalize:
             self.finalize(invoice)
@@ -53,8 +52,7 @@ class InvoiceChanges(ChangeBase):
             id=self.state.new_id("invoice"), created=self.now, customer=owner.id,
             subscription=subscription.id if subscription else None,
             currency=currency, lines=lines, subtotal=subtotal, total=max(0, total), billing_reason=reason,
-            collection_method=method,
-            due_date=None if days_until_due is None else self.now + days_until_due * DAY,
+            collection_method=method, due_date=None if days_until_due is None else self.now + days_until_due * DAY,
             discounts=list(subscription.discounts) if subscription else [],
             period_start=min((line.period_start for line in lines), default=self.now), period_end=self.now)  # fmt: skip
         return self._add(invoice, "invoice.created")

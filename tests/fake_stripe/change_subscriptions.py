@@ -35,14 +35,28 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         first = self.price(chosen[0][0])
         fields.setdefault("currency", owner.currency or first.currency)
         fields.setdefault("start_date", self.now)
-        subscription = Subscription(id=self.state.new_id("subscription"), created=self.now, customer=owner.id, anchor=self.now,
-                                    payment_method=None, **fields)  # fmt: skip
+        subscription = Subscription(
+            id=self.state.new_id("subscription"),
+            created=self.now,
+            customer=owner.id,
+            anchor=self.now,
+            payment_method=None,
+            **fields,
+        )
         end = self.now + trial_days * DAY if trial_days else None
         subscription.items = [self._item(subscription, self.price(p), q, end) for p, q in chosen]
         if trial_days:
             subscription.status, subscription.trial_start, subscription.trial_end = "trialing", self.now, end
         elif not pays and subscription.collection_method == "charge_automatically":
             subscription.status = "incomplete"
+        self._begin(subscription, coupon, pays)
+        if owner.currency is None:
+            with self.recorder.changing(owner, "customer.updated"):
+                owner.currency = subscription.currency
+        return subscription
+
+    def _begin(self, subscription: Subscription, coupon: Coupon | str | None, pays: bool) -> None:
+        """Its discount and first invoice are there before the first event tells of it."""
         self.state.add(subscription)
         if coupon is not None:
             subscription.discounts = [self.new_discount(coupon, subscription=subscription)]
@@ -52,16 +66,18 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         for discount in subscription.discounts:
             self.recorder.emit("customer.discount.created", discount)
         self._collect(invoice, pays)
-        if owner.currency is None:
-            with self.recorder.changing(owner, "customer.updated"):
-                owner.currency = subscription.currency
-        return subscription
 
     def _item(self, subscription: Subscription, price: Price, quantity: int | None, end: int | None = None) -> Item:
         metered = price.usage_type == "metered"
-        item = Item(id=self.state.new_id("subscription_item"), created=self.now, price=price.id, subscription=subscription.id,
-                    quantity=None if metered else quantity, period_start=self.now,
-                    period_end=end or self.now + period_seconds(price))  # fmt: skip
+        item = Item(
+            id=self.state.new_id("subscription_item"),
+            created=self.now,
+            price=price.id,
+            subscription=subscription.id,
+            quantity=None if metered else quantity,
+            period_start=self.now,
+            period_end=end or self.now + period_seconds(price),
+        )
         self.state.index_item(item)
         return item
 

@@ -5,90 +5,16 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 import msgspec
 
 from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.endpoint import LIVE_BACKOFF, TEST_BACKOFF, Attempt, Disturb, Endpoint
 from tests.fake_stripe.events import thin_event
 from tests.fake_stripe.records import Event
 from tests.fake_stripe.signing import signature
-
-RECOMMENDED = frozenset({
-    "customer.created", "customer.updated", "customer.deleted", "customer.discount.created", "customer.discount.updated",
-    "customer.discount.deleted", "customer.subscription.created", "customer.subscription.updated",
-    "customer.subscription.deleted",
-    "customer.subscription.paused", "customer.subscription.resumed", "customer.subscription.pending_update_applied",
-    "customer.subscription.pending_update_expired", "invoice.finalized", "invoice.paid", "invoice.payment_failed",
-    "invoice.payment_action_required", "invoice.payment_attempt_required", "invoice.updated", "invoice.voided",
-    "invoice.marked_uncollectible", "invoice.overdue", "invoice.finalization_failed", "invoice.deleted", "invoice_payment.paid",
-    "price.updated", "product.updated"})  # fmt: skip
-# [verify] Stripe doesn't publish them: up to 3 days
-LIVE_BACKOFF = (10, 60, 300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)
-TEST_BACKOFF = (60, 3600)  # three tries "over a few hours"
-
-Send = Callable[[bytes, dict[str, str]], int]
-
-
-class Disturb(msgspec.Struct):
-    """Chances (0 to 1) per delivery, and how long a delayed one waits (seconds on the clock)."""
-
-    duplicate: float = 0.0
-    drop: float = 0.0
-    delay: float = 0.0
-    delay_seconds: float = 5.0
-    noise: float = 0.0
-
-
-class Attempt(msgspec.Struct):
-    """One HTTP attempt. `status` 0: no answer."""
-
-    event_id: str
-    type: str
-    status: int
-    tries: int
-
-
-class Endpoint:
-    """A webhook endpoint. `version`: what its events are rendered in. `secrets`: two during a roll."""
-
-    def __init__(
-        self, send: Send, secret: str, version: str, *, types: frozenset[str] | None = RECOMMENDED, timeout: float = 10
-    ) -> None:
-        self.send = send
-        self.secrets = [secret]
-        self.version = version
-        self.types = types  # None: every type ("*")
-        self.timeout = timeout
-        self.disabled = False
-        self.thin = False  # notices without a payload (STRIPE 9) instead of snapshots
-        self.account: str | None = None  # on a Connect endpoint: the account that its events name
-        self._rolled_at: float | None = None
-
-    @contextmanager
-    def connected(self) -> Iterator[None]:
-        """While a thread sends; afterwards its connection is closed."""
-        try:
-            yield
-        finally:
-            getattr(self.send, "close", lambda: None)()
-
-    def wants(self, event: Event) -> bool:
-        """Is it subscribed to this type?"""
-        return not self.disabled and (self.types is None or event.type in self.types)
-
-    def roll(self, secret: str, now: float) -> None:
-        """A new secret; the old one signs beside it for 24 hours."""
-        self.secrets = [secret, self.secrets[0]]
-        self._rolled_at = now
-
-    def signing_secrets(self, now: float) -> list[str]:
-        """The secrets in force."""
-        if self._rolled_at is not None and now >= self._rolled_at + 86_400:
-            self.secrets, self._rolled_at = self.secrets[:1], None
-        return self.secrets
 
 
 class Delivery(msgspec.Struct, order=True):
@@ -175,9 +101,13 @@ class Deliveries:
         with self._wake:
             noise = self._random.random() < self.disturb.noise
         header = signature(body, self.endpoint.signing_secrets(self._clock.time()), int(time.time()), noise=noise)
-        return body, {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": header,
-                      "Accept": "*/*; q=0.5, application/xml",
-                      "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)", "Cache-Control": "no-cache"}  # fmt: skip
+        return body, {
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": header,
+            "Accept": "*/*; q=0.5, application/xml",
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            "Cache-Control": "no-cache",
+        }
 
     def _body(self, event: Event) -> bytes:
         if self.endpoint.thin:

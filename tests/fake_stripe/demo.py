@@ -4,6 +4,7 @@ Embedded database and Valkey in a directory of the demo's own, which each start 
 say is left alone. This process holds the fake Stripe and tells what happens; the supervisor is its child.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -42,14 +43,17 @@ class DemoError(Exception):
 class Demo:
     """One run of the demo, from an empty directory to Ctrl-C."""
 
-    def __init__(self, *, seed: int = 1, pace_s: float = 1.5, ticks: int | None = None) -> None:
+    def __init__(self, directory: Path, port: int, *, seed: int = 1, pace_s: float = 1.5, ticks: int | None = None) -> None:
         self.seed, self.pace_s, self.ticks = seed, pace_s, ticks
-        self.directory = Path(os.environ.get("DATA_DIR") or ROOT / "var" / "demo")
-        self.port = free_port(int(os.environ.get("PORT") or 8000))
+        self.directory, self.port = directory, free_port(port)
         self.address = f"http://127.0.0.1:{self.port}"
-        self.env = {**{k: v for k, v in os.environ.items() if k not in NOT_OURS}, "DATA_DIR": str(self.directory),
-                    "PORT": str(self.port), "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
-                    "PYTHONUNBUFFERED": "1"}  # fmt: skip
+        self.env = {
+            **{k: v for k, v in os.environ.items() if k not in NOT_OURS},
+            "DATA_DIR": str(self.directory),
+            "PORT": str(self.port),
+            "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
+            "PYTHONUNBUFFERED": "1",
+        }
         self.fake = FakeStripe(seed=seed, limits=Limits.live())
         self.rest = [company(n, random.Random(seed)) for n in range(OURS)]
         self.supervisor: subprocess.Popen[str] | None = None
@@ -91,19 +95,17 @@ class Demo:
 
     def command(self, *arguments: str, quiet: bool = False, secrets: dict[str, str] | None = None) -> str:
         """One of our own commands, as a user would type it. `quiet`: its output is returned, not shown."""
+        env = {**self.env, **(secrets or {})}
         told = subprocess.PIPE if quiet else None
-        done = subprocess.run(python("webhook_app", *arguments), env={**self.env, **(secrets or {})}, cwd=ROOT, stdout=told,
-                              text=True,
-                              check=False)  # fmt: skip
+        done = subprocess.run(python("webhook_app", *arguments), env=env, cwd=ROOT, stdout=told, text=True, check=False)
         if done.returncode:
             raise DemoError(f"`python -m webhook_app {' '.join(arguments[:2])}` ended with status {done.returncode}")
         return done.stdout or ""
 
     def _connect(self) -> dict:
         secrets = {"STRIPE_API_KEY": self.fake.api_key, "STRIPE_WEBHOOK_SECRET": self.fake.webhook_secret}
-        return json.loads(self.command("connect", "--name", "Northwind (pretended)", "--mode", "live", "--api-base",
-                                       self.fake.url,
-                                       quiet=True, secrets=secrets))  # fmt: skip
+        name = ("--name", "Northwind (pretended)", "--mode", "live")
+        return json.loads(self.command("connect", *name, "--api-base", self.fake.url, quiet=True, secrets=secrets))
 
     def _write_customers(self, companies: list[Company]) -> Path:
         path = self.directory / "customers.csv"
@@ -112,8 +114,8 @@ class Demo:
             rows.writerow(("name", "domain", "aliases", "environment", "owner", "external_id"))
             for number, one in enumerate(companies):
                 alias = one.domain.rpartition(".")[0].partition(".")[0] + ".app" if number % 12 == 5 else ""
-                rows.writerow((one.name, one.domain, alias, "production", OWNERS[number % len(OWNERS)],
-                               f"crm-{10_000 + number}"))  # fmt: skip
+                owner = OWNERS[number % len(OWNERS)]
+                rows.writerow((one.name, one.domain, alias, "production", owner, f"crm-{10_000 + number}"))
         return path
 
     def _start_everything(self) -> None:
@@ -211,10 +213,18 @@ def answers(url: str) -> bool:
 
 def main() -> int:
     """Until Ctrl-C or SIGTERM: 0. What goes wrong is one line and status 1."""
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    ticks = os.environ.get("DEMO_TICKS")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser = argparse.ArgumentParser(
+        prog="make demo", description="PORT and DATA_DIR (a directory of the demo's own) say where."
+    )
+    parser.add_argument("--pace", type=float, default=1.5, metavar="SECONDS", help="between two changes")
+    parser.add_argument("--ticks", type=int, help="end after so many changes")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    directory = Path(os.environ.get("DATA_DIR") or ROOT / "var" / "demo")
+    port = int(os.environ.get("PORT") or 8000)
     try:
-        demo = Demo(pace_s=float(os.environ.get("DEMO_PACE") or 1.5), ticks=int(ticks) if ticks else None)
+        demo = Demo(directory, port, seed=options.seed, pace_s=options.pace, ticks=options.ticks)
     except DemoError as error:
         say(f"error: {error}")
         return 1

@@ -36,9 +36,16 @@ def thin_event(event: Event, livemode: bool) -> Json:
     shown = msgspec.json.decode(next(iter(event.bodies.values())))
     kind = shown["data"]["object"]["object"]
     created = datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return {"id": event.id, "object": "v2.core.event", "type": f"v1.{event.type}", "created": created, "livemode": livemode,
-            "context": None, "reason": None,
-            "related_object": {"id": event.object_id, "type": kind, "url": f"/v1/{kind}s/{event.object_id}"}}  # fmt: skip
+    return {
+        "id": event.id,
+        "object": "v2.core.event",
+        "type": f"v1.{event.type}",
+        "created": created,
+        "livemode": livemode,
+        "context": None,
+        "reason": None,
+        "related_object": {"id": event.object_id, "type": kind, "url": f"/v1/{kind}s/{event.object_id}"},
+    }
 
 
 class Recorder:
@@ -76,9 +83,19 @@ class Recorder:
         event = Event(id=state.new_id("event"), created=created, type=type_, object_id=object_id, bodies={})
         request = {"id": self.request_id, "idempotency_key": None}
         for version, part in data.items():
-            event.bodies[version] = msgspec.json.encode({
-                "id": event.id, "object": "event", "api_version": version, "created": created, "data": part,
-                "livemode": state.livemode, "pending_webhooks": 1, "request": request, "type": type_})  # fmt: skip
+            event.bodies[version] = msgspec.json.encode(
+                {
+                    "id": event.id,
+                    "object": "event",
+                    "api_version": version,
+                    "created": created,
+                    "data": part,
+                    "livemode": state.livemode,
+                    "pending_webhooks": 1,
+                    "request": request,
+                    "type": type_,
+                }
+            )
         event.seq = state.next_seq()
         state.of("event").add(event)
         for listener in self.listeners:

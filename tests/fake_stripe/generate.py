@@ -66,7 +66,7 @@ class Generator:
         jobs += [(c, f"accounts@{c.domain}") for c in self.companies[: self.shape.collisions]]
         spread = self.companies[self.shape.collisions : self.shape.collisions + self.shape.subdomains]
         jobs += [(c, f"billing@{'eu' if n % 2 else 'team'}.{c.domain}") for n, c in enumerate(spread)]
-        strangers = [company(1_000_000 + n, self.rng) for n in range(self.shape.unmatched)]
+        strangers = [company(max(1500, self.shape.ours) + n, self.rng) for n in range(self.shape.unmatched)]
         jobs += [(c, address(person(self.rng), c.domain)) for c in strangers]
         jobs += [(None, address(person(self.rng), self.rng.choice(PERSONAL))) for _ in range(self.shape.personal)]
         jobs += [(None, None)] * self.shape.no_email

@@ -23,15 +23,30 @@ class Life:
         self.rng = random.Random(seed)
         self.waiting = list(companies)
         self.acts: dict[Act, Callable[[], float]] = {
-            self.sign_up: lambda: 10 if self.waiting else 0, self.come_back: lambda: min(8, len(self._with("canceled")) / 4),
-            self.start_trial: lambda: 5 if self.waiting else 0, self.end_trial: lambda: min(8, len(self._with("trialing")) / 2),
-            self.upgrade: lambda: 12, self.downgrade: lambda: 5, self.seats: lambda: 12, self.go_annual: lambda: 4,
+            self.sign_up: lambda: 10 if self.waiting else 0,
+            self.come_back: lambda: min(8, len(self._with("canceled")) / 4),
+            self.start_trial: lambda: 5 if self.waiting else 0,
+            self.end_trial: lambda: min(8, len(self._with("trialing")) / 2),
+            self.upgrade: lambda: 12,
+            self.downgrade: lambda: 5,
+            self.seats: lambda: 12,
+            self.go_annual: lambda: 4,
             self.renew: lambda: 14,
-            self.fail: lambda: 10, self.fail_again: lambda: 2, self.recover: lambda: min(20, len(self._with("past_due")) / 2),
-            self.give_up: lambda: min(4, len(self._with("past_due")) / 8), self.announce_end: lambda: 4,
+            self.fail: lambda: 10,
+            self.fail_again: lambda: 2,
+            self.recover: lambda: min(20, len(self._with("past_due")) / 2),
+            self.give_up: lambda: min(4, len(self._with("past_due")) / 8),
+            self.announce_end: lambda: 4,
             self.take_back: lambda: 2,
-            self.cancel: lambda: 3, self.coupon: lambda: 4, self.coupon_ends: lambda: 3, self.one_off: lambda: 2,
-            self.pause: lambda: 1, self.resume: lambda: 2, self.personal: lambda: 0.5, self.new_address: lambda: 1}  # fmt: skip
+            self.cancel: lambda: 3,
+            self.coupon: lambda: 4,
+            self.coupon_ends: lambda: 3,
+            self.one_off: lambda: 2,
+            self.pause: lambda: 1,
+            self.resume: lambda: 2,
+            self.personal: lambda: 0.5,
+            self.new_address: lambda: 1,
+        }
 
     def tick(self) -> str:
         """One change; what happened, in a line."""

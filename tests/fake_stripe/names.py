@@ -14,8 +14,7 @@ _FIRST = (
     "Oak", "Onyx", "Opal", "Orbit", "Osprey", "Paper Kite", "Pine", "Pixel", "Prairie", "Quarry", "Quill", "Raven", "Ridge",
     "River",
     "Saffron", "Sage", "Sierra", "Silver", "Slate", "Sparrow", "Summit", "Tandem", "Terra", "Thistle", "Tidal", "Topaz",
-    "Umber",
-    "Vale", "Vector", "Velvet", "Willow", "Wren", "Zephyr")  # fmt: skip
+    "Umber", "Vale", "Vector", "Velvet", "Willow", "Wren", "Zephyr")  # fmt: skip
 _SECOND = (
     "Analytics", "Labs", "Systems", "Health", "Freight", "Foods", "Robotics", "Studios", "Logistics", "Energy", "Media",
     "Insurance",
@@ -26,8 +25,7 @@ _PEOPLE = ("Ada", "Amir", "Ana", "Ben", "Bo", "Carla", "Chen", "Dara", "Elif", "
            "Kemal", "Lena", "Luca", "Maja", "Mei", "Nadia", "Noor", "Omar", "Petra", "Ravi", "Rosa", "Sofia", "Tomas",
            "Yara")  # fmt: skip
 _FAMILY = ("Abel", "Berg", "Castro", "Dumont", "Eriksen", "Fischer", "Garcia", "Haddad", "Ito", "Jansen", "Kim", "Lopez",
-           "Moreau",
-           "Novak", "Okafor", "Patel", "Rossi", "Silva", "Tanaka", "Weber")  # fmt: skip
+           "Moreau", "Novak", "Okafor", "Patel", "Rossi", "Silva", "Tanaka", "Weber")  # fmt: skip
 _SUFFIXES = ("com", "com", "com", "io", "co", "dev", "eu", "co.uk", "de")
 PERSONAL = ("gmail.com", "outlook.com", "icloud.com", "yahoo.com", "proton.me")
 OWNERS = ("Maya Lindqvist", "Daniel Ortega", "Priya Raman", "Tom Becker", "Aiko Mori", "Sam Whitfield")

@@ -79,8 +79,14 @@ class OAuth:
         self.tokens.append(access)
         self._refresh[refresh] = Grant(self._state.clock.time(), scope)
         self.connected.add(self._state.account_id)
-        return {"access_token": access, "refresh_token": refresh, "token_type": "bearer", "scope": scope,
-                "livemode": self._state.livemode, "stripe_user_id": self._state.account_id}  # fmt: skip
+        return {
+            "access_token": access,
+            "refresh_token": refresh,
+            "token_type": "bearer",
+            "scope": scope,
+            "livemode": self._state.livemode,
+            "stripe_user_id": self._state.account_id,
+        }
 
     def _deauthorize(self, given: dict[str, str]) -> tuple[int, dict[str, str], dict]:
         account = given.get("stripe_user_id", "")

@@ -87,8 +87,7 @@ def customer(ctx: Context, c: Customer, x: Tree) -> Json:
         "invoice_settings": {"custom_fields": None, "default_payment_method": c.payment_method, "footer": None,
                              "rendering_options": None},
         "livemode": ctx.livemode, "metadata": c.metadata, "name": c.name, "next_invoice_sequence": c.next_sequence,
-        "phone": None,
-        "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": c.test_clock}  # fmt: skip
+        "phone": None, "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": c.test_clock}  # fmt: skip
     if ctx.v >= DAHLIA:
         out["customer_account"] = None
     if "tax" in x:
@@ -179,10 +178,8 @@ def plan(ctx: Context, p: Price, x: Tree) -> Json:
         "id": p.id, "object": "plan", "active": p.active, "amount": p.unit_amount, "amount_decimal": _decimal(p),
         "billing_scheme": p.billing_scheme, "created": p.created, "currency": p.currency, "interval": p.interval,
         "interval_count": p.interval_count, "livemode": ctx.livemode, "metadata": p.metadata, "meter": p.meter,
-        "nickname": p.nickname,
-        "product": ctx.ref("product", p.product, x, "product"), "tiers_mode": p.tiers_mode,
-        "transform_usage": p.transform_quantity,
-        "trial_period_days": None, "usage_type": p.usage_type}  # fmt: skip
+        "nickname": p.nickname, "product": ctx.ref("product", p.product, x, "product"), "tiers_mode": p.tiers_mode,
+        "transform_usage": p.transform_quantity, "trial_period_days": None, "usage_type": p.usage_type}  # fmt: skip
     if ctx.v < BASIL:
         out["aggregate_usage"] = "sum" if p.usage_type == "metered" else None
     if p.tiers is not None and ("tiers" in x or ctx.v < TIERS_BY_EXPAND):
@@ -196,8 +193,7 @@ def coupon(ctx: Context, c: Coupon, x: Tree) -> Json:
         "duration": c.duration,
         "duration_in_months": c.duration_in_months, "livemode": ctx.livemode, "max_redemptions": None, "metadata": c.metadata,
         "name": c.name, "percent_off": float(Decimal(str(c.percent_off))) if c.percent_off is not None else None,
-        "redeem_by": None,
-        "times_redeemed": c.times_redeemed, "valid": not c.deleted}  # fmt: skip
+        "redeem_by": None, "times_redeemed": c.times_redeemed, "valid": not c.deleted}  # fmt: skip
     if "applies_to" in x and c.applies_to is not None:
         out["applies_to"] = {"products": c.applies_to}
     if "currency_options" in x and c.currency is not None:
@@ -209,8 +205,7 @@ def discount(ctx: Context, d: Discount, x: Tree) -> Json:
     out: Json = {
         "id": d.id, "object": "discount", "checkout_session": None, "customer": ctx.ref("customer", d.customer, x, "customer"),
         "end": d.end, "invoice": None, "invoice_item": None, "promotion_code": None, "start": d.start,
-        "subscription": d.subscription,
-        "subscription_item": d.subscription_item}  # fmt: skip
+        "subscription": d.subscription, "subscription_item": d.subscription_item}  # fmt: skip
     if ctx.v >= CLOVER:
         out["source"] = {"coupon": ctx.ref("coupon", d.coupon, x.get("source", NONE), "coupon"), "type": "coupon"}
     else:

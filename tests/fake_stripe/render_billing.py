@@ -32,8 +32,7 @@ def subscription(ctx: Context, s: Subscription, x: Tree) -> Json:
         "id": s.id, "object": "subscription", "application": None, "application_fee_percent": None,
         "automatic_tax": _AUTOMATIC_TAX,
         "billing_cycle_anchor": s.anchor, "billing_cycle_anchor_config": None, "billing_thresholds": None,
-        "cancel_at": s.cancel_at,
-        "cancel_at_period_end": s.cancel_at_period_end, "canceled_at": s.canceled_at,
+        "cancel_at": s.cancel_at, "cancel_at_period_end": s.cancel_at_period_end, "canceled_at": s.canceled_at,
         "cancellation_details": {"comment": None, "feedback": None, "reason": s.cancellation_reason},
         "collection_method": s.collection_method, "created": s.created, "currency": s.currency,
         "customer": ctx.ref("customer", s.customer, x, "customer"), "days_until_due": s.days_until_due,
@@ -134,10 +133,6 @@ def invoice(ctx: Context, v: Invoice, x: Tree) -> Json:
     below = x.get("lines", NONE).get("data", NONE)
     lines = [line_item(ctx, line, below, v) for line in v.lines[: ctx.lines]]
     hosted = None if v.status == "draft" else f"https://invoice.stripe.com/i/{ctx.state.account_id}/live_{v.id}"
-    amounts: dict[str, int] = {}
-    for line in v.lines:
-        for part in line.discount_amounts:
-            amounts[part["discount"]] = amounts.get(part["discount"], 0) + part["amount"]
     out: Json = {
         "id": v.id, "object": "invoice", "account_country": "US", "account_name": ctx.state.account_name,
         "account_tax_ids": None,
@@ -154,25 +149,31 @@ def invoice(ctx: Context, v: Invoice, x: Tree) -> Json:
         "due_date": v.due_date, "effective_at": v.finalized_at, "ending_balance": None if v.status == "draft" else 0,
         "footer": None,
         "from_invoice": None, "hosted_invoice_url": hosted, "invoice_pdf": hosted and hosted + "/pdf",
-        "issuer": {"type": "self"},
-        "last_finalization_error": None, "latest_revision": None,
+        "issuer": {"type": "self"}, "last_finalization_error": None, "latest_revision": None,
         "lines": embedded(f"/v1/invoices/{v.id}/lines", lines, len(v.lines)),
         "livemode": ctx.livemode, "metadata": v.metadata, "next_payment_attempt": v.next_payment_attempt, "number": v.number,
         "on_behalf_of": None,
         "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
         "period_end": v.period_end, "period_start": v.period_start, "post_payment_credit_notes_amount": 0,
         "pre_payment_credit_notes_amount": 0, "receipt_number": None, "rendering": None, "shipping_cost": None,
-        "shipping_details": None,
-        "starting_balance": 0, "statement_descriptor": None, "status": v.status,
+        "shipping_details": None, "starting_balance": 0, "statement_descriptor": None, "status": v.status,
         "status_transitions": {"finalized_at": v.finalized_at, "marked_uncollectible_at": v.uncollectible_at,
-                               "paid_at": v.paid_at,
-                               "voided_at": v.voided_at},
+                               "paid_at": v.paid_at, "voided_at": v.voided_at},
         "subtotal": v.subtotal, "subtotal_excluding_tax": v.subtotal, "test_clock": None, "total": v.total,
-        "total_discount_amounts": [{"amount": a, "discount": d} for d, a in amounts.items()], "total_excluding_tax": v.total,
+        "total_discount_amounts": _taken(v), "total_excluding_tax": v.total,
         "webhooks_delivered_at": v.finalized_at}  # fmt: skip
     _old_invoice(ctx, v, x, out)
     _modern_invoice(ctx, v, x, out)
     return out
+
+
+def _taken(v: Invoice) -> list[Json]:
+    """What each discount took off, over all lines."""
+    amounts: dict[str, int] = {}
+    for line in v.lines:
+        for part in line.discount_amounts:
+            amounts[part["discount"]] = amounts.get(part["discount"], 0) + part["amount"]
+    return [{"amount": amount, "discount": discount_id} for discount_id, amount in amounts.items()]
 
 
 def _old_invoice(ctx: Context, v: Invoice, x: Tree, out: Json) -> None:
@@ -223,8 +224,7 @@ def invoice_payment(ctx: Context, p: InvoicePayment, x: Tree) -> Json:
     return {
         "id": p.id, "object": "invoice_payment", "amount_paid": p.amount_paid, "amount_requested": p.amount_requested,
         "created": p.created, "currency": p.currency, "invoice": ctx.ref("invoice", p.invoice, x, "invoice"),
-        "is_default": p.is_default,
-        "livemode": ctx.livemode,
+        "is_default": p.is_default, "livemode": ctx.livemode,
         "payment": {"payment_intent": ctx.ref("payment_intent", p.payment_intent, below, "payment_intent"),
                     "type": "payment_intent"},
         "status": p.status, "status_transitions": {"canceled_at": p.canceled_at, "paid_at": p.paid_at}}  # fmt: skip
@@ -239,8 +239,7 @@ def payment_intent(ctx: Context, p: PaymentIntent, x: Tree) -> Json:
         "client_secret": None, "confirmation_method": "automatic", "created": p.created, "currency": p.currency,
         "customer": ctx.ref("customer", p.customer, x, "customer"), "description": p.description,
         "last_payment_error": p.last_payment_error, "livemode": ctx.livemode, "metadata": {}, "next_action": None,
-        "on_behalf_of": None,
-        "payment_method": p.payment_method, "payment_method_configuration_details": None,
+        "on_behalf_of": None, "payment_method": p.payment_method, "payment_method_configuration_details": None,
         "payment_method_options": {"card": {"installments": None, "mandate_options": None, "network": None,
                                             "request_three_d_secure": "automatic"}},
         "payment_method_types": ["card"], "processing": None, "receipt_email": None, "review": None,

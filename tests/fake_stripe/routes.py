@@ -10,8 +10,7 @@ from tests.fake_stripe.records import Record
 
 COMMON = ("limit", "starting_after", "ending_before", "expand")
 SUBSCRIPTION_STATUSES = frozenset({"active", "past_due", "unpaid", "canceled", "incomplete", "incomplete_expired", "trialing",
-                                   "paused",
-                                   "all", "ended"})  # fmt: skip
+                                   "paused", "all", "ended"})  # fmt: skip
 INVOICE_STATUSES = frozenset({"draft", "open", "paid", "uncollectible", "void"})
 PERMISSION = {"customer": "rak_customer_read", "subscription": "rak_subscription_read",
               "subscription_item": "rak_subscription_read",

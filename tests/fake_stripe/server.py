@@ -8,7 +8,8 @@ from tests.fake_stripe import versions
 from tests.fake_stripe.api import Api, Request, Response
 from tests.fake_stripe.changes import Changes
 from tests.fake_stripe.clock import Clock
-from tests.fake_stripe.delivery import RECOMMENDED, Deliveries, Endpoint, Send
+from tests.fake_stripe.delivery import Deliveries
+from tests.fake_stripe.endpoint import RECOMMENDED, Endpoint, Send
 from tests.fake_stripe.events import Recorder
 from tests.fake_stripe.expand import read_tree
 from tests.fake_stripe.faults import Faults, Limits, Reads
@@ -130,10 +131,14 @@ class FakeStripe:
         day = versions.day(version)
         payments = ["payments.data.payment.payment_intent"] if day >= versions.BASIL else ["payment_intent"]
         source = ["discounts.source.coupon"] if day >= versions.CLOVER else ["discounts"]
-        expands = {"customer": ["discount.source.coupon"] if day >= versions.CLOVER else [],
-                   "subscription": [*source, "items.data.discounts"], "invoice": payments,
-                   "price": ["tiers", "currency_options"], "product": [],
-                   "coupon": ["applies_to", "currency_options"]}  # fmt: skip
+        expands = {
+            "customer": ["discount.source.coupon"] if day >= versions.CLOVER else [],
+            "subscription": [*source, "items.data.discounts"],
+            "invoice": payments,
+            "price": ["tiers", "currency_options"],
+            "product": [],
+            "coupon": ["applies_to", "currency_options"],
+        }
         with self.state.lock:
             ctx = self.api.context(version)
             ctx.items = ctx.lines = ctx.payments = 1_000_000
@@ -159,8 +164,9 @@ class FakeStripe:
         calls `step` or `deliver_due`."""
         send = HttpSender(target, timeout) if isinstance(target, str) else target
         endpoint = Endpoint(send, secret or self.webhook_secret, version or self.version, types=types, timeout=timeout)
-        deliveries = Deliveries(endpoint, self.clock, self._event, livemode=self.state.livemode, seed=len(self.deliveries),
-                                on_result=self._result)  # fmt: skip
+        deliveries = Deliveries(
+            endpoint, self.clock, self._event, livemode=self.state.livemode, seed=len(self.deliveries), on_result=self._result
+        )
         self.deliveries.append(deliveries)
         if auto:
             deliveries.start(concurrency)
