@@ -34,9 +34,6 @@ from workers.reading import Readers, Want
 COMPANY_S = 0.02
 BATCH = 300
 JOB_S = 20.0
-LEASE_MS = 30_000
-HOLD_MS = 60_000
-"""A row that waits for a read is left alone so long; should its worker die, the sweeper brings it back then."""
 MAX_ATTEMPTS = 8
 TRIES = 6
 
@@ -73,6 +70,7 @@ class Drainer:
         self._tools = tools
         self._database = tools.database
         self._token = secrets.token_hex(12)
+        self._lasts_ms = tools.settings.lease_ms
         self._held: set[int] = set()
         self._floor = 0
         self._absorber = Absorber(tools, self._prove)
@@ -103,7 +101,7 @@ class Drainer:
         return {f"partition:{partition}" for partition in self._held}
 
     def _prove(self, connection: Connection) -> None:
-        claims.renew_leases(connection, self._leases(), self._token, self._tools.now_ms(), LEASE_MS)
+        claims.renew_leases(connection, self._leases(), self._token, self._tools.now_ms(), self._lasts_ms)
 
     def _acquire(self, wanted: Collection[int]) -> bool:
         now_ms = self._tools.now_ms()
@@ -111,7 +109,7 @@ class Drainer:
             self._held = {
                 partition
                 for partition in sorted(wanted)
-                if claims.acquire_lease(connection, f"partition:{partition}", self._token, now_ms, LEASE_MS)
+                if claims.acquire_lease(connection, f"partition:{partition}", self._token, now_ms, self._lasts_ms)
             }
         return bool(self._held)
 
@@ -202,7 +200,7 @@ class Drainer:
             if key in needs and seq not in weighed.failures:
                 weighed.waits.setdefault(seq, set()).update(needs[key])
         done = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause="event")
-        outcomes = _outcomes(rows, weighed, now_ms)
+        outcomes = _outcomes(rows, weighed, now_ms, self._tools.settings.hold_ms)
         fp("before_apply")
         with session_scope(self._database, write=True) as connection:
             self._prove(connection)
@@ -249,13 +247,14 @@ def failure(row: Pending, problem: str, now_ms: int) -> Outcome:
     return Outcome(row.seq, "pending", attempts, now_ms + 1000 * 2**attempts, problem)
 
 
-def _outcomes(rows: Sequence[Pending], weighed: Weighed, now_ms: int) -> list[Outcome]:
+def _outcomes(rows: Sequence[Pending], weighed: Weighed, now_ms: int, hold_ms: int) -> list[Outcome]:
+    """How each row ends. One that waits for a read is left alone for `hold_ms`; should its worker die, the sweeper finds it then."""
     found = []
     for row in rows:
         if row.seq in weighed.failures:
             found.append(failure(row, weighed.failures[row.seq], now_ms))
         elif row.seq in weighed.waits:
-            found.append(Outcome(row.seq, "pending", row.attempts, now_ms + HOLD_MS, None, row.missing_since_ms))
+            found.append(Outcome(row.seq, "pending", row.attempts, now_ms + hold_ms, None, row.missing_since_ms))
         else:
             found.append(Outcome(row.seq, weighed.ends.get(row.seq, "ignored")))
     return found

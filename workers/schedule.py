@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.errors import PivotalError
+from models.settings import AppSettings
 from models.store import claims, customers, fx, retention
 from models.store.logs import log
 from models.store.session import session_scope
 from workers.drain import Tools
 from workers.fx_source import ensure_rates, fetched_rates
 
-SWEEP_S = 15
 DAY_S = 86_400
 INBOX_DAYS = 35
 LOG_DAYS = 30
@@ -78,21 +78,23 @@ def retain(tools: Tools) -> None:
         retention.drop_sessions(connection, now_ms // 1000 - 30 * DAY_S)
 
 
-TASKS = (
-    Task("sweep", SWEEP_S, sweep),
-    Task("rates", 6 * 3600, refresh_rates),
-    Task("retention", 3600, retain),
-)
+def tasks_of(settings: AppSettings) -> tuple[Task, ...]:
+    """Everything the clock does."""
+    return (
+        Task("sweep", settings.sweep_s, sweep),
+        Task("rates", 6 * 3600, refresh_rates),
+        Task("retention", 3600, retain),
+    )
 
 
 class Clock:
     """Runs the tasks until stopped. A task that fails is tried again at its next turn and stops no other."""
 
-    def __init__(self, tools: Tools, tasks: tuple[Task, ...] = TASKS) -> None:
+    def __init__(self, tools: Tools, tasks: tuple[Task, ...] | None = None) -> None:
         self._tools = tools
-        self._tasks = tasks
+        self._tasks = tasks or tasks_of(tools.settings)
         self._token = secrets.token_hex(12)
-        self._next = dict.fromkeys((task.name for task in tasks), 0.0)
+        self._next = dict.fromkeys((task.name for task in self._tasks), 0.0)
 
     def run(self, stop: threading.Event) -> None:
         """Tick every second until `stop` is set."""
