@@ -248,7 +248,7 @@ def failure(row: Pending, problem: str, now_ms: int) -> Outcome:
 
 
 def _outcomes(rows: Sequence[Pending], weighed: Weighed, now_ms: int, hold_ms: int) -> list[Outcome]:
-    """How each row ends. One that waits for a read is left alone for `hold_ms`; should its worker die, the sweeper finds it then."""
+    """How each row ends. One that waits for a read is left alone for `hold_ms`: should its worker die, the sweeper finds it."""
     found = []
     for row in rows:
         if row.seq in weighed.failures:
