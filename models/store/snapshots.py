@@ -115,8 +115,8 @@ def save_summaries(connection: Connection, results: Sequence["Result"], now_ms: 
     """The read models; rows whose figures didn't change only get their versions and evidence."""
     full = [result.row() for result in results if result.fresh]
     light = [result.light_row() for result in results if not result.fresh]
-    bulk.update_guarded(connection, "customers", full, key=("id",))
-    bulk.update_guarded(connection, "customers", light, key=("id",))
+    bulk.update(connection, "customers", full, key=("id",))
+    bulk.update(connection, "customers", light, key=("id",))
     changes = [
         {
             "customer_id": result.id, "at_ms": now_ms, "field": change.field, "kind": change.kind,
