@@ -58,6 +58,7 @@ class Demo:
         self.rest = [company(n, random.Random(seed)) for n in range(OURS)]
         self.supervisor: subprocess.Popen[str] | None = None
         self.welcome: queue.Queue[str] = queue.Queue()
+        self._listener = threading.Thread(target=self._listen, name="supervisor-output", daemon=True)
 
     def run(self) -> None:
         """All of it; returns when it is told to stop."""
@@ -121,7 +122,7 @@ class Demo:
     def _start_everything(self) -> None:
         """Valkey, web, workers, clock; what they say goes to a file, their first words to us."""
         self.supervisor = spawn(python("workers.supervisor"), env=self.env, out=subprocess.PIPE, cwd=ROOT)
-        threading.Thread(target=self._listen, name="supervisor-output", daemon=True).start()
+        self._listener.start()
         end = time.monotonic() + 40
         while not answers(self.address + "/healthz"):
             if self.supervisor.poll() is not None or time.monotonic() > end:
@@ -131,7 +132,7 @@ class Demo:
     def _listen(self) -> None:
         assert self.supervisor is not None
         assert self.supervisor.stdout is not None
-        with (self.directory / "pivotal.log").open("a", encoding="utf-8") as log:
+        with self.supervisor.stdout, (self.directory / "pivotal.log").open("a", encoding="utf-8") as log:
             for line in self.supervisor.stdout:
                 if line.startswith("First admin:"):
                     self.welcome.put(line.strip())  # a secret: shown once, not logged
@@ -181,6 +182,9 @@ class Demo:
                 self.supervisor.wait(12)
             except subprocess.TimeoutExpired:
                 self.supervisor.kill()
+                self.supervisor.wait(5)
+        if self._listener.is_alive():
+            self._listener.join(5)  # it ends with the pipe
         self.fake.stop()
 
 
