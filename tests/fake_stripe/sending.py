@@ -22,7 +22,7 @@ class HttpSender:
         if getattr(self._local, "connection", None) is not None:
             try:
                 return self._post(body, headers)
-            except (OSError, http.client.HTTPException):
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 self.close()  # it had been closed while it was idle
         return self._post(body, headers)
 
