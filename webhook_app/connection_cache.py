@@ -17,7 +17,7 @@ from models.store.logs import log
 
 FRESH_S = 0.7
 MAX_AGE_S = 1.0
-WAIT_S = 0.7
+WAIT_S = 0.5  # for a read to answer; a read that already takes longer is not waited for at all
 
 
 class Known(NamedTuple):
@@ -44,7 +44,7 @@ class ConnectionCache:
         self._changed = threading.Condition()
         self._known: Mapping[str, Known] | None = None
         self._read_at = float("-inf")
-        self._reading = False
+        self._reading_since: float | None = None
         self._rounds = 0
 
     def get(self, public_id: str) -> Known | None:
@@ -63,13 +63,13 @@ class ConnectionCache:
         if self._pid != pid:
             self._start(pid)
         with self._changed:
-            if not self._reading:
-                self._reading = True
+            if self._reading_since is None:
+                self._reading_since = time.monotonic()
                 threading.Thread(target=self._read, name="connections", daemon=True).start()
-            age = self._clock() - self._read_at
-            if age >= MAX_AGE_S:
+            if self._clock() - self._read_at >= MAX_AGE_S:
                 this_round = self._rounds
-                self._changed.wait_for(lambda: self._rounds > this_round, timeout=WAIT_S)
+                patience = self._reading_since + WAIT_S - time.monotonic()
+                self._changed.wait_for(lambda: self._rounds > this_round, timeout=max(0.0, patience))
             if self._known is None:
                 raise DatabaseAway("database: the connections could not be read")
             return self._known
@@ -83,6 +83,6 @@ class ConnectionCache:
         with self._changed:
             if known is not None:
                 self._known, self._read_at = known, self._clock()
-            self._reading = False
+            self._reading_since = None
             self._rounds += 1
             self._changed.notify_all()

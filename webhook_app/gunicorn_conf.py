@@ -1,22 +1,34 @@
 """gunicorn's settings: `gunicorn -c webhook_app/gunicorn_conf.py "webhook_app:create_app()"` (FAULTS 6, STACK.md)."""
 
+from typing import Any
+
 from models.settings import load_settings
 
 _settings = load_settings()
 
 wsgi_app = "webhook_app:create_app()"
-bind = f"{_settings.host}:{_settings.port}"
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes
 threads = _settings.web_threads
 worker_class = "webhook_app.gunicorn_worker.WholeRequestWorker"
-timeout = 30
-graceful_timeout = 8
-keepalive = 75
-max_requests = 500_000
-max_requests_jitter = 100_000
+worker_connections = 1000  # per process; `gunicorn_worker` makes room when they run out
 backlog = 2048
-worker_connections = 1000
-control_socket_disable = True
+keepalive = 75  # longer than proxies keep theirs (usually 60 s), so that they never send into a closing one
+timeout = 30
+graceful_timeout = 8  # `make run` promises 10 s for everything
+max_requests = 500_000  # a leak in any library ends here; the jitter keeps the processes from ending together
+max_requests_jitter = 100_000
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+control_socket_disable = True  # it would open one under $HOME
 accesslog = None
 loglevel = "warning"
 proc_name = "pivotal-web"
+
+
+def post_worker_init(worker: Any) -> None:
+    """Know the connections and the bell before the first request asks for them."""
+    from webhook_app.services import warm_up
+
+    warm_up(worker.wsgi)

@@ -47,7 +47,7 @@ blueprint = Blueprint("receive", __name__)
 @public
 def receive(public_id: str) -> Response:
     """One delivery of one event."""
-    received_ms = time.time_ns() // 1_000_000
+    received_ms, started = time.time_ns() // 1_000_000, time.monotonic()
     if request.environ.get("HTTP_CONTENT_ENCODING", "").strip().lower() not in ("", "identity"):
         return problem(415)
     parts = services()
@@ -62,7 +62,7 @@ def receive(public_id: str) -> Response:
     verdict = verify(header, body, (known or _NOBODY).secrets, received_ms // 1000)
     if known is None or verdict != "ok":
         return refuse(parts, verdict if known else "unknown connection", known.id if known else None)
-    return store(parts, read_event(known, body, received_ms, parts.settings.partition_count))
+    return store(parts, read_event(known, body, received_ms, parts.settings.partition_count), started)
 
 
 def read_body() -> bytes:
@@ -94,10 +94,10 @@ def refuse(parts: Services, reason: str, connection_id: int | None) -> Response:
     return Response(_REFUSED, 400, content_type=PROBLEM_JSON)
 
 
-def store(parts: Services, row: NewEvent) -> Response:
+def store(parts: Services, row: NewEvent, started: float) -> Response:
     """Answer after the COMMIT that holds `row`, or 503."""
     try:
-        parts.inbox.store(row)
+        parts.inbox.store(row, time.monotonic() - started)
     except Exception as error:  # whatever it was, the row is not known to be on disk: Stripe must try again
         if not isinstance(error, DatabaseAway):
             log.error("event_not_stored", kind=type(error).__name__)
