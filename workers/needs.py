@@ -38,12 +38,14 @@ def missing_reads(connection: Connection, draft: Draft, subjects: Mapping[int, K
 
 
 class _Known:
-    """What the mirror holds of the objects that some values name."""
+    """What the mirror holds of the objects that some values name. `read_*`: read from Stripe at least once, so that what is
+    still absent there is absent at Stripe (or not for our key to see), and asking again would bring nothing."""
 
     def __init__(self) -> None:
         self.prices: dict[str, Any] = {}
         self.products: set[str] = set()
-        self.coupons: dict[str, Any] = {}
+        self.read_prices: set[str] = set()
+        self.read_coupons: set[str] = set()
         self.customers: set[str] = set()
         self.kept: dict[str, str] = {}
 
@@ -56,7 +58,8 @@ def _known(connection: Connection, draft: Draft, values: Mapping[Key, Any]) -> _
         known.prices |= {key[1]: value for key, value in draft.values.items() if key[0] == "price"}
         products = named | {price.product for price in known.prices.values() if price.product}
         known.products = set(mirror.load_values(connection, record.id, "product", products))
-        known.coupons = mirror.load_values(connection, record.id, "coupon", named)
+        known.read_prices = mirror.read_once(connection, record.id, "price", named)
+        known.read_coupons = mirror.read_once(connection, record.id, "coupon", named)
         known.kept = mirror.load_kept_keys(connection, record.id, named)
         known.kept |= {price: key for price, (_, key) in draft.kept.items()}
     owners = {value.customer for value in values.values() if isinstance(value, (Subscription, Invoice)) and value.customer}
@@ -73,11 +76,10 @@ def _needs(key: Key, value: Any, known: _Known) -> set[Key]:
     if isinstance(value, Invoice) and not value.deleted and completeness.needs_payment_state(value):
         needs.add(key)
     if isinstance(value, (Subscription, StripeCustomer)):
-        whole = {name for name, coupon in known.coupons.items() if coupon.applies_to_known or coupon.deleted}
-        needs |= {("coupon", name) for name in completeness.coupons_needed(value, whole)}
+        needs |= {("coupon", name) for name in completeness.coupons_needed(value, known.read_coupons)}
     if isinstance(value, Subscription):
-        needs |= {("price", name) for name in completeness.prices_lacking(value, known.prices)
-                  if not (name in known.prices and known.prices[name].deleted)}  # fmt: skip
+        lacking = set(completeness.prices_lacking(value, known.prices)) - known.read_prices
+        needs |= {("price", name) for name in lacking}
         products = completeness.products_needed(value, known.prices, known.products, known.kept)
         needs |= {("product", name) for name in products}
     return needs

@@ -263,3 +263,12 @@ def present(connection: Connection, connection_id: int, object_type: str, ids: C
     """Which of these ids the mirror holds."""
     sql = f"SELECT id FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"  # noqa: S608
     return {row[0] for row in bulk.select_in(connection, sql, ids, [connection_id])}
+
+
+def read_once(connection: Connection, connection_id: int, object_type: str, ids: Collection[str]) -> set[str]:
+    """Which of these objects were read from Stripe (with everything expanded) or found absent there, not only told by events."""
+    sql = (
+        f"SELECT id FROM {TABLES[object_type]}"
+        " WHERE (read_lo_ms IS NOT NULL OR kind = 'tombstone') AND connection_id = ? AND id IN (*)"
+    )
+    return {row[0] for row in bulk.select_in(connection, sql, ids, [connection_id])}
