@@ -27,7 +27,7 @@ def append_audit(
         conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
     last = conn.execute(select(AuditEntry.hash).order_by(AuditEntry.id.desc()).limit(1)).scalar()
     packed = msgspec.json.encode(dict(details or {}), order="sorted").decode()
-    entry = _entry_hash(last or _FIRST, now, actor, action, subject, packed)
+    entry = _entry_hash(last or _FIRST, (now, actor, action, subject, packed))
     conn.execute(insert(AuditEntry).values(at=now, actor=actor, action=action, subject=subject, details=packed, hash=entry))
 
 
@@ -39,12 +39,12 @@ def first_broken_entry(conn: Connection) -> int | None:
                AuditEntry.hash).order_by(AuditEntry.id)
     )
     for row in rows:
-        if _entry_hash(before, row.at, row.actor, row.action, row.subject, row.details) != row.hash:
+        if _entry_hash(before, (row.at, row.actor, row.action, row.subject, row.details)) != row.hash:
             return int(row.id)
         before = row.hash
     return None
 
 
-def _entry_hash(before: str, at: int, actor: str, action: str, subject: str | None, details: str) -> str:
-    content = msgspec.json.encode([before, at, actor, action, subject, details])
+def _entry_hash(before: str, entry: tuple[int, str, str, str | None, str]) -> str:
+    content = msgspec.json.encode([before, *entry])
     return hashlib.sha256(content).hexdigest()

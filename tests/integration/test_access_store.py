@@ -71,7 +71,12 @@ def test_a_user_is_found_by_address_in_any_case_and_exists_once(database: Databa
         assert has_users(conn)
         account = find_account(conn, "DANA@example.com")
         assert account is not None
-        assert (account.user_id, account.email, account.role, account.password_hash) == (user_id, "dana@example.com", "csm", None)
+        assert (account.user_id, account.email, account.role, account.password_hash) == (
+            user_id,
+            "dana@example.com",
+            "csm",
+            None,
+        )
         with pytest.raises(Refused):
             create_user(conn, "dana@EXAMPLE.com", "admin", NOW)
         for email, role in (("nobody", "csm"), ("a@b\n.c", "csm"), ("x@example.com", "root")):
@@ -85,15 +90,17 @@ def test_a_one_time_link_sets_a_password_once_and_only_for_a_day(database: Datab
         user_id = create_user(conn, "a@example.com", "admin", NOW)
         token = create_one_time_link(conn, user_id, NOW)
         session = create_session(conn, user_id, NOW)
-        assert token not in [row for row in conn.execute(select(OneTimeLink.token_hash)).scalars()]
+        assert token not in list(conn.execute(select(OneTimeLink.token_hash)).scalars())
         assert account_of_link(conn, token, NOW + LINK_SECONDS) is None
         assert use_one_time_link(conn, token, "hash", NOW + LINK_SECONDS) is None
         assert account_of_link(conn, token, NOW + LINK_SECONDS - 1) is not None
         used = use_one_time_link(conn, token, "hash", NOW + 60)
-        assert used is not None and used.user_id == user_id
+        assert used is not None
+        assert used.user_id == user_id
         assert use_one_time_link(conn, token, "other", NOW + 61) is None
         account = load_account(conn, user_id)
-        assert account is not None and account.password_hash == "hash"
+        assert account is not None
+        assert account.password_hash == "hash"
         assert load_session(conn, session, NOW + 62) is None, "earlier sessions end with the new password"
         with pytest.raises(NotFound):
             create_one_time_link(conn, user_id + 1, NOW)
@@ -147,7 +154,8 @@ def test_a_session_ends_when_idle_too_long_and_at_its_last_hour_whatever_happens
     with session_scope(database, write=True) as conn:
         session = create_session(conn, create_user(conn, "a@example.com", role, NOW), NOW)
         found = load_session(conn, session, NOW + IDLE[role] - 1)
-        assert found is not None and found.role == role
+        assert found is not None
+        assert found.role == role
         assert load_session(conn, session, NOW + IDLE[role]) is None
         at = NOW
         while at < NOW + ABSOLUTE[role]:
@@ -163,7 +171,8 @@ def test_a_session_id_is_long_kept_as_a_hash_and_unknown_ones_are_nobody(databas
         user_id = create_user(conn, "a@example.com", "csm", NOW)
         session = create_session(conn, user_id, NOW)
         stored = conn.execute(select(LoginSession.id_hash)).scalar_one()
-        assert len(session) >= 43 and session not in stored
+        assert len(session) >= 43
+        assert session not in stored
         assert load_session(conn, stored, NOW) is None, "the stored hash opens nothing"
         assert load_session(conn, "\ud800", NOW) is None
         end_session(conn, stored, NOW)
@@ -178,7 +187,8 @@ def test_a_changed_role_and_a_disabled_user_count_from_the_next_look(database: D
         session = create_session(conn, user_id, NOW)
         set_role(conn, user_id, "csm", NOW)
         found = load_session(conn, session, NOW + 1)
-        assert found is not None and found.role == "csm"
+        assert found is not None
+        assert found.role == "csm"
         disable_user(conn, user_id, NOW + 2)
         assert load_session(conn, session, NOW + 3) is None
 
@@ -187,13 +197,16 @@ def test_a_token_is_shown_once_found_by_its_hash_and_revocable(database: Databas
     with session_scope(database, write=True) as conn:
         token = create_token(conn, "csm", "script", NOW)
         row = conn.execute(select(ApiToken.id, ApiToken.token_hash)).one()
-        assert token.startswith("pst_") and token not in row.token_hash
+        assert token.startswith("pst_")
+        assert token not in row.token_hash
         found = load_token(conn, token)
-        assert found is not None and (found.role, found.last_used_at) == ("csm", None)
+        assert found is not None
+        assert (found.role, found.last_used_at) == ("csm", None)
         touch_token(conn, row.id, NOW + 5)
         touch_token(conn, row.id, NOW + 1)
         again = load_token(conn, token)
-        assert again is not None and again.last_used_at == NOW + 5
+        assert again is not None
+        assert again.last_used_at == NOW + 5
         for wrong in ("", "pst_", token[:-1], token + "x", row.token_hash, "pst_" + "x" * 500, "pst_\ud800"):
             assert load_token(conn, wrong) is None
         revoke_token(conn, row.id, NOW)
@@ -249,17 +262,20 @@ def test_the_audit_log_shows_where_an_entry_was_changed_or_taken_out(database: D
             append_audit(conn, "user:1", "tested", NOW + number, subject=f"thing:{number}", details={"n": number})
         assert first_broken_entry(conn) is None
         ids = list(conn.execute(select(AuditEntry.id).order_by(AuditEntry.id)).scalars())
-    for harm in (update(AuditEntry).where(AuditEntry.id == ids[2]).values(actor="user:2"), delete(AuditEntry).where(AuditEntry.id == ids[3])):
+    for harm in (
+        update(AuditEntry).where(AuditEntry.id == ids[2]).values(actor="user:2"),
+        delete(AuditEntry).where(AuditEntry.id == ids[3]),
+    ):
         try:
             with session_scope(database, write=True) as conn:
                 conn.execute(harm)
                 assert first_broken_entry(conn) in ids[2:5]
-                raise _Undone
-        except _Undone:
+                raise _UndoneError
+        except _UndoneError:
             continue
 
 
-class _Undone(Exception):
+class _UndoneError(Exception):
     """Ends a transaction without its effects."""
 
 
@@ -286,5 +302,7 @@ def test_what_is_done_about_access_is_in_the_audit_log_without_addresses(databas
         disable_user(conn, user_id, NOW)
         rows = conn.execute(select(AuditEntry)).all()
         actions = [row.action for row in conn.execute(select(AuditEntry.action))]
-        assert {"user_created", "link_created", "password_set", "role_changed", "token_created", "user_disabled"} <= set(actions)
+        assert {"user_created", "link_created", "password_set", "role_changed", "token_created", "user_disabled"} <= set(
+            actions
+        )
         assert "canary-person" not in repr(rows)

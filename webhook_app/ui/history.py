@@ -71,14 +71,16 @@ def _detail(name: str, values: dict[str, object], now: int) -> str:
         return _day(value, now)
     if name == "amount_due" and isinstance(value, int):
         return words.money(value, str(values.get("amount_due_currency") or "usd"))
-    if name == "failure_reason":
-        return words.failure(str(value))
-    if name == "flags" and isinstance(value, list):
-        return ", ".join(str(flag).replace("_", " ") for flag in value)
-    if name == "overdue" and isinstance(value, list):
-        sums = [words.money(entry["amount"], entry["currency"]) for entry in value if isinstance(entry, dict)]
+    if isinstance(value, list):
+        return _list(name, value)
+    return words.failure(str(value)) if name == "failure_reason" else _text(value)
+
+
+def _list(name: str, values: list[object]) -> str:
+    if name == "overdue":
+        sums = [words.money(entry["amount"], entry["currency"]) for entry in values if isinstance(entry, dict)]
         return " and ".join(sums)
-    return _text(value)
+    return ", ".join(str(value).replace("_", " ") for value in values)
 
 
 def _text(value: object) -> str:

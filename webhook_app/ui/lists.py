@@ -91,7 +91,7 @@ def customers() -> str:
         sources = load_sources(conn, runs=True)
     drawn = _draw(rows)
     context = _context(asked, environments, sources, parts) | {
-        "rows": drawn, "plans": plans, "live": _live_address(asked, drawn, mark), "mark": _etag(mark, sources),
+        "rows": drawn, "plans": plans, "live": _live_address(asked, drawn, mark), "etag": _etag(mark, sources),
         "next": None if more is None else asked.address(cursor=write_cursor(f"customers {asked.sort}", more)),
     }  # fmt: skip
     return render_template("customers.html", **context)
@@ -110,7 +110,7 @@ def customers_live() -> Response | tuple[str, int, dict[str, str]]:
         asked = _question(request.args, environments)
         context = _live_context(conn, asked)
         context |= _context(asked, environments, sources, load_breakdown(conn, asked.chosen))
-    page = render_template("_customers_live.html", mark=etag, **context)
+    page = render_template("_customers_live.html", etag=etag, **context)
     return page, 200, {"ETag": f'"{etag}"'}
 
 

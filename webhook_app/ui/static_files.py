@@ -27,8 +27,9 @@ def install(app: Flask) -> None:
         response.headers["Cache-Control"] = _YEAR if request.args.get("v") == _version(name) else "no-cache"
         if Path(name).suffix in _TEXT:
             response.headers["Vary"] = "Accept-Encoding"
-            if response.status_code == 200 and request.method == "GET" and "gzip" in request.accept_encodings:
+            if response.status_code == 200 and request.method == "GET" and request.accept_encodings.quality("gzip") > 0:
                 response.direct_passthrough = False
+                response.close()  # the file it would have been sent from
                 response.set_data(_gzipped(name))
                 response.headers["Content-Encoding"] = "gzip"
         return response

@@ -27,7 +27,9 @@ _FAILURES = {
 }
 _UNKNOWN = {
     "missing_tiers": ("a price has tiers we can't read", "Sync again, so that the price is fetched with its tiers"),
-    "missing_currency_option": ("a price or coupon names no amount in the subscription's currency", "Add the currency in Stripe"),
+    "missing_currency_option": (
+        "a price or coupon names no amount in the subscription's currency", "Add the currency in Stripe",
+    ),
     "missing_coupon": ("a discount's coupon can't be read", "Check that the key may read coupons"),
     "missing_discount": ("a discount can't be read", "Check that the key may read discounts"),
     "missing_amount": ("a price has no amount", "Check the price in Stripe"),
@@ -133,7 +135,8 @@ def _chip(flag: str, summary: Summary | None, now: int) -> Chip | None:
     if kind == "unknown_subscription_status":
         return Chip(f"Unknown status {value}", "Stripe sent a status we don't know; it doesn't count for MRR", "notice")
     if kind == "unreadable":
-        return Chip("Part unreadable", f"{value} can't be read; the rest is counted. Sync again or look at it in Stripe.", "notice")
+        remedy = f"{value} can't be read; the rest is counted. Sync again or look at it in Stripe."
+        return Chip("Part unreadable", remedy, "notice")
     return _PLAIN_CHIPS.get(kind, Chip(flag.replace("_", " "), "A flag this page has no words for yet"))
 
 
