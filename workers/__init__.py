@@ -1,0 +1,1 @@
+"""What we do with it: the queue, the steps, the calls to Stripe, the clock."""

@@ -1,16 +1,12 @@
 """What each thing the readers of a backfill bring means for the mirror and for the run's cursor."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from models.errors import (
-    StripeKeyRefused,
-    StripeNotFound,
-    StripePermissionMissing,
-    StripeTrouble,
-)
+from models.errors import StripeKeyRefused, StripeNotFound, StripePermissionMissing, StripeTrouble
 from models.store.connections import record_permissions
 from models.store.mirror import Key, load_known
 from models.store.session import session_scope
@@ -26,6 +22,15 @@ BELIEVED_MS = 60_000
 """A 404 is believed the second time, so long after the first, while the account answers otherwise (FAULTS F69)."""
 _PAYMENT_USERS = ("subscriptions", "invoices_open", "invoices_uncollectible", "invoices_recent")
 _REFERENCES = ("price", "product", "coupon")
+
+
+@dataclass(slots=True)
+class Batch:
+    """What goes into one transaction: objects, steps of the walks, and wanted objects that are settled by it."""
+
+    rows: list[Row] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    settled: set[Key] = field(default_factory=set)
 
 
 class Pages:
@@ -44,41 +49,52 @@ class Pages:
         if progress["open_payments"].rows and not all(progress[name].done for name in _PAYMENT_USERS):
             self._plan.restart("open_payments")
 
-    def take(self, item: Item) -> None:
-        """Write what one item means.
+    def take(self, items: Sequence[Item]) -> None:
+        """Write what these items mean, in one transaction where they are pages and objects.
 
         Raises:
             StripeTrouble: nothing can be read any more, or a list without which there is no sync.
         """
-        if isinstance(item, Page):
-            self._page(item)
-        elif isinstance(item, Fetched):
-            self._fetched(item)
-        elif isinstance(item, Denied):
-            self._denied(item)
-        elif isinstance(item, Broken):
-            raise item.error
+        batch = Batch()
+        for item in items:
+            if isinstance(item, Page):
+                self._page(batch, item)
+            elif isinstance(item, Fetched) and item.read is not None:
+                self._fetched(batch, item)
+            else:
+                self._write(batch)
+                batch = Batch()
+                self._trouble(item)
+        self._write(batch)
+
+    def _write(self, batch: Batch) -> None:
+        """One transaction: the objects, and where the run stands with them."""
+        if not batch.steps and not batch.settled:
+            return
+        gone = {_name(key) for key in batch.settled}
+        missing = {name: since for name, since in self._writer.run.cursor["missing"].items() if name not in gone}
+
+        def moves(more: set[Key]) -> dict[str, Any]:
+            wanted = sorted(more | (self.readers.wanted.keys() - batch.settled))
+            return {"walks": self._plan.to_json(batch.steps), "wanted": wanted, "missing": missing}
+
+        again = self._writer.apply(batch.rows, moves)
+        for step in batch.steps:
+            self._plan.commit(step)
+        for key in batch.settled:
+            self.readers.settled(key)
+        self.readers.want(sorted(again))
 
     # --- lists ---------------------------------------------------------------------------------------
 
-    def _page(self, page: Page) -> None:
+    def _page(self, batch: Batch, page: Page) -> None:
         rows = rows_of(page.read)
-        step = Step(page.walk, page.window, len(rows), page.following, page.last)
+        batch.steps.append(Step(page.walk, page.window, len(rows), page.following, page.last))
         if page.walk.object_type == "payment":
             self._keep_payments(rows, page.bounds)
-            with self._writer.writing(walks=self._plan.to_json(step)):
-                pass
-            self._plan.commit(step)
             return
-        entries = [entry for row in rows for entry in self._entries(row, page.bounds)]
-        refetch = self._writer.apply(
-            entries, listed=True, moves=lambda more: {"walks": self._plan.to_json(step), "wanted": self._wanted(more)}
-        )
-        self._plan.commit(step)
-        self.readers.want(sorted(refetch))
-
-    def _wanted(self, more: set[Key], without: Key | None = None) -> list[Key]:
-        return [key for key in sorted({*self.readers.wanted, *more}) if key != without or key in more]
+        for row in rows:
+            batch.rows.extend(self._entries(row, page.bounds))
 
     def _keep_payments(self, rows: list[dict[str, Any]], bounds: ReadBounds) -> None:
         """Open payments by invoice: what no list of invoices shows of a bank debit under way (STRIPE 2.4)."""
@@ -92,11 +108,11 @@ class Pages:
     def _entries(self, row: dict[str, Any], bounds: ReadBounds) -> list[Row]:
         """A listed object and the invoice inside it, each with the bounds of everything it is made of."""
         if row.get("object") == "invoice":
-            return [(row, self._with_payments(row, bounds))]
+            return [Row(row, self._with_payments(row, bounds))]
         invoice = row.get("latest_invoice") if row.get("object") == "subscription" else None
         if not isinstance(invoice, dict):
-            return [(row, bounds)]
-        return [(row, bounds), (invoice, self._with_payments(invoice, bounds))]
+            return [Row(row, bounds)]
+        return [Row(row, bounds), Row(invoice, self._with_payments(invoice, bounds))]
 
     def _with_payments(self, invoice: dict[str, Any], bounds: ReadBounds) -> ReadBounds:
         since = self._payments_since
@@ -106,6 +122,26 @@ class Pages:
         invoice["payments"] = {"object": "list", "has_more": False, "data": [msgspec.json.decode(entry) for entry in kept]}
         low = None if since.lo_ms is None or bounds.lo_ms is None else min(since.lo_ms, bounds.lo_ms)
         return ReadBounds(low, bounds.hi_ms if low is not None else None, min(since.cover_seq, bounds.cover_seq))
+
+    # --- objects -------------------------------------------------------------------------------------
+
+    def _fetched(self, batch: Batch, fetched: Fetched) -> None:
+        assert fetched.read is not None  # noqa: S101 - `take` looked
+        batch.settled.add(fetched.key)
+        if fetched.key[0] == INVOICES_OF:
+            batch.rows.extend(Row(row, fetched.bounds) for row in rows_of(fetched.read))
+        else:
+            batch.rows.append(Row(fetched.read.data, fetched.bounds, listed=False))
+
+    # --- trouble -------------------------------------------------------------------------------------
+
+    def _trouble(self, item: Item) -> None:
+        if isinstance(item, Fetched):
+            self._not_fetched(item.key, item.error)
+        elif isinstance(item, Denied):
+            self._denied(item)
+        elif isinstance(item, Broken):
+            raise item.error
 
     def _denied(self, denied: Denied) -> None:
         """A list that the key may not read: without customers or subscriptions there is no sync, the rest runs (F68)."""
@@ -124,26 +160,6 @@ class Pages:
         with self._writer.writing() as connection:
             record_permissions(connection, self._writer.record.id, self._writer.record.missing_permissions)
 
-    # --- objects -------------------------------------------------------------------------------------
-
-    def _fetched(self, fetched: Fetched) -> None:
-        key = fetched.key
-        if fetched.read is None:
-            self._not_fetched(key, fetched.error)
-        elif key[0] == INVOICES_OF:
-            rows = [(row, fetched.bounds) for row in rows_of(fetched.read)]
-            self._one(key, rows, listed=True)
-        else:
-            self._one(key, [(fetched.read.data, fetched.bounds)], listed=False)
-
-    def _one(self, key: Key, rows: Sequence[Row], *, listed: bool) -> None:
-        missing = {name: since for name, since in self._writer.run.cursor["missing"].items() if name != _name(key)}
-        again = self._writer.apply(
-            rows, listed=listed, moves=lambda more: {"wanted": self._wanted(more, without=key), "missing": missing}
-        )
-        self.readers.settled(key)
-        self.readers.want(sorted(again))
-
     def _not_fetched(self, key: Key, error: StripeTrouble | None) -> None:
         if isinstance(error, StripeKeyRefused):
             raise error
@@ -157,7 +173,7 @@ class Pages:
         self._settle(key)
 
     def _settle(self, key: Key, **moves: Any) -> None:
-        with self._writer.writing(wanted=self._wanted(set(), without=key), **moves):
+        with self._writer.writing(wanted=sorted(self.readers.wanted.keys() - {key}), **moves):
             pass
         self.readers.settled(key)
 
@@ -170,7 +186,7 @@ class Pages:
         believed = since is not None and now_ms - since >= BELIEVED_MS and self._alive()
         if (key[0] in ("product", "coupon") and not held) or (held and believed):
             gone = {"id": key[1], "object": key[0], "deleted": True}
-            self._one(key, [(gone, ReadBounds(None, None, 0))], listed=False)
+            self._write(Batch([Row(gone, ReadBounds(None, None, 0), listed=False)], settled={key}))
             return
         if key[0] in _REFERENCES:
             self._settle(key)

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -27,8 +27,14 @@ FLUSH_S = 5.0
 EARLIER_MS = 2_000
 """Evidence from so long before the run's start counts as the run's own: `Date` has whole seconds."""
 _REFERENCES = {"price", "product", "coupon"}
-Row = tuple[Mapping[str, Any], ReadBounds]
-"""An object as Stripe sent it, and when it looked so."""
+
+
+class Row(NamedTuple):
+    """An object as Stripe sent it, when it looked so, and whether a list showed it."""
+
+    data: Mapping[str, Any]
+    bounds: ReadBounds
+    listed: bool = True
 
 
 @dataclass(slots=True)
@@ -109,49 +115,46 @@ class Writer:
     def apply(
         self,
         rows: Sequence[Row],
-        *,
-        listed: bool,
         moves: Callable[[set[Key]], dict[str, Any]],
-        also: Callable[[Connection], None] | None = None,
     ) -> set[Key]:
-        """Apply what was read; returns what must be read one by one. `moves` makes the cursor's moves from that.
+        """Apply what was read, in one transaction; returns what must be read one by one. `moves` makes the cursor's moves of it.
 
         Raises:
             Conflict: the drain changed the same objects again and again.
         """
         for attempt in range(TRIES):
-            drafted = self._drafted(rows, listed=listed)
+            drafted = self._drafted(rows)
             try:
                 with self.writing(len(rows), **moves(drafted.refetch)) as connection:
                     drafted.draft.write(connection)
-                    if listed:
-                        self._note_shown(connection, drafted, rows)
+                    self._note_shown(connection, drafted, rows)
                     if drafted.problems:
                         runs.log_problems(connection, self.run, drafted.problems, self.now_ms())
-                    if also is not None:
-                        also(connection)
             except Conflict:
                 time.sleep(0.005 * 2**attempt)
                 continue
             return drafted.refetch
         raise Conflict("the same objects changed again and again while a page was written")
 
-    def _drafted(self, rows: Sequence[Row], *, listed: bool) -> Drafted:
-        parsed: dict[Key, tuple[Any, ReadBounds]] = {}
+    def _drafted(self, rows: Sequence[Row]) -> Drafted:
+        parsed: dict[tuple[Key, bool], tuple[Any, ReadBounds]] = {}
         problems: dict[str, str] = {}
-        for data, bounds in rows:
+        torn: set[Key] = set()  # two lists showed it differently
+        for data, bounds, listed in rows:
             try:
                 key, value = read_object(data)
             except Unreadable as error:
                 problems[error.object_id] = error.problem
                 continue
-            parsed.setdefault(key, (value, bounds))
+            if parsed.setdefault((key, listed), (value, bounds))[0] != value:
+                torn.add(key)
         with session_scope(self.database) as connection:
-            draft = open_draft(connection, self.record, [(key, value) for key, (value, _) in parsed.items()])
-            drafted = Drafted(draft, problems=problems)
-            for key, (value, bounds) in parsed.items():
+            draft = open_draft(connection, self.record, [(key, value) for (key, _), (value, _) in parsed.items()])
+            drafted = Drafted(draft, torn, problems)
+            for (key, listed), (value, bounds) in parsed.items():
                 apply_read(draft, key, value, bounds, listed=listed, refetch=drafted.refetch)
-                drafted.shown.setdefault(key[0], set()).add(key[1])
+                if listed:
+                    drafted.shown.setdefault(key[0], set()).add(key[1])
             drafted.refetch |= self._lacking(connection, draft)
         return drafted
 
@@ -164,7 +167,7 @@ class Writer:
         return {need for needs in lacking.values() for need in needs if need[0] in _REFERENCES}
 
     def _note_shown(self, connection: Connection, drafted: Drafted, rows: Sequence[Row]) -> None:
-        dated = all(bounds.lo_ms is not None for _, bounds in rows)
+        dated = all(row.bounds.lo_ms is not None for row in rows if row.listed)
         before_ms = self.run.cursor["start"] * 1000 - EARLIER_MS if dated else None
         for object_type in ("customer", "invoice"):
             if ids := drafted.shown.get(object_type):

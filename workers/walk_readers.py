@@ -62,6 +62,11 @@ class Broken(NamedTuple):
 Item = Page | Fetched | Denied | Broken
 
 
+def size_of(item: Item) -> int:
+    """How many objects an item brings."""
+    return len(rows_of(item.read)) if isinstance(item, Page) else 1
+
+
 class WalkReaders:
     """Threads that read `plan` and what is wanted beside it; started when there is work, ended by `close`."""
 
@@ -87,10 +92,9 @@ class WalkReaders:
     def next(self, wait_s: float) -> Item | None:
         """What was read next, or None when nothing came in time."""
         try:
-            item = self._items.get(timeout=wait_s)
+            return self._items.get(timeout=wait_s) if wait_s else self._items.get_nowait()
         except queue.Empty:
             return None
-        return item
 
     def settled(self, key: Key) -> None:
         """A wanted object stands in the database (or never will)."""

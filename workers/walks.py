@@ -6,7 +6,8 @@ pages that were under way. Thread-safe: readers take windows, the one writer com
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -239,10 +240,23 @@ class Plan:
 
     # --- kept between processes ----------------------------------------------------------------------
 
-    def to_json(self, step: Step | None = None) -> dict[str, Any]:
-        """The committed state; with `step`, as it is once that page is committed too."""
+    def to_json(self, steps: Sequence[Step] = ()) -> dict[str, Any]:
+        """The committed state; with `steps` (oldest first), as it is once those pages are committed too."""
+        ahead = {id(step.window): step for step in steps}  # the last step of a window says where it stands then
+        rows = Counter[str]()
+        for step in steps:
+            rows[step.walk.name] += step.rows
         with self._changed:
-            return {name: _progress_json(progress, step) for name, progress in self.progress.items()}
+            return {
+                name: {
+                    "rows": progress.rows + rows[name],
+                    "denied": progress.denied,
+                    "windows": [
+                        _window_json(*where) for window in progress.windows if (where := _ahead(window, ahead)) is not None
+                    ],
+                }
+                for name, progress in self.progress.items()
+            }
 
     def restart(self, name: str) -> None:
         """Read a list again from its head."""
@@ -287,15 +301,16 @@ class Plan:
         return max(min(top, self.start) - self._floor(window, walk), 0)
 
 
-def _progress_json(progress: Progress, step: Step | None) -> dict[str, Any]:
-    rows, windows = progress.rows, []
-    for window in progress.windows:
-        at, done = window.done_at, window.done
-        if step is not None and step.window is window:
-            rows, at, done = rows + step.rows, step.following, step.last
-        if not done:
-            windows.append([window.low, window.high, at.after if at else None, at.created if at else None])
-    return {"rows": rows, "denied": progress.denied, "windows": windows}
+def _ahead(window: Window, ahead: Mapping[int, Step]) -> tuple[Window, Cursor | None] | None:
+    """A window and where it stands once `ahead` is committed; None when it is done then."""
+    step = ahead.get(id(window))
+    if window.done or (step is not None and step.last):
+        return None
+    return window, step.following if step is not None else window.done_at
+
+
+def _window_json(window: Window, at: Cursor | None) -> list[Any]:
+    return [window.low, window.high, at.after if at else None, at.created if at else None]
 
 
 def _read_window(entry: list[Any]) -> Window:

@@ -1,0 +1,1 @@
+"""Every query. `session_scope` owns the only commit."""

@@ -54,7 +54,7 @@ def renew_leases(connection: Connection, names: Collection[str], token: str, now
     marks = ", ".join("?" * len(names))
     result = bulk.run(
         connection,
-        f"UPDATE leases SET until_ms = ? WHERE name IN ({marks}) AND token = ? AND until_ms > ?",  # noqa: S608
+        f"UPDATE leases SET until_ms = ? WHERE name IN ({marks}) AND token = ? AND until_ms > ?",
         [now_ms + lasts_ms, *sorted(names), token, now_ms],
     )
     if result.rowcount != len(names):
@@ -64,7 +64,7 @@ def renew_leases(connection: Connection, names: Collection[str], token: str, now
 def release_leases(connection: Connection, names: Collection[str], token: str) -> None:
     """Give leases back; quiet where they are somebody else's by now."""
     marks = ", ".join("?" * len(names))
-    bulk.run(connection, f"DELETE FROM leases WHERE name IN ({marks}) AND token = ?", [*sorted(names), token])  # noqa: S608
+    bulk.run(connection, f"DELETE FROM leases WHERE name IN ({marks}) AND token = ?", [*sorted(names), token])
 
 
 def load_pending(
@@ -94,7 +94,7 @@ def mark_rows(connection: Connection, outcomes: Sequence[Outcome], now_ms: int) 
     for status in sorted(plain):
         for part in bulk.chunks(sorted(plain[status])):
             marks = ", ".join("?" * len(part))
-            sql = f"UPDATE inbox SET status = ?, error = NULL, done_ms = ? WHERE status = 'pending' AND seq IN ({marks})"  # noqa: S608
+            sql = f"UPDATE inbox SET status = ?, error = NULL, done_ms = ? WHERE status = 'pending' AND seq IN ({marks})"
             bulk.run(connection, sql, [status, now_ms, *part])
     if other:
         sql = (

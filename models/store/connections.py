@@ -215,7 +215,9 @@ def note_events(connection: Connection, connection_id: int, received_ms: int) ->
 def note_disconnected(connection: Connection, connection_id: int, reason: str) -> None:
     """Stop calling Stripe for a connection and say why; its data stays and its events are still accepted (F67)."""
     connection.execute(
-        update(Table).where(Table.id == connection_id, Table.state == "active").values(state="disconnected", state_reason=reason)
+        update(Table)
+        .where(Table.id == connection_id, Table.state == "active")
+        .values(state="disconnected", state_reason=reason)
     )
 
 

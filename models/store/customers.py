@@ -82,12 +82,12 @@ def _find(connection: Connection, fields: dict[str, Any]) -> tuple[int, dict[str
     row = None
     if fields["external_id"]:
         row = bulk.run(
-            connection, f"SELECT {columns} FROM customers WHERE external_id = ? AND environment = ?",  # noqa: S608
+            connection, f"SELECT {columns} FROM customers WHERE external_id = ? AND environment = ?",
             [fields["external_id"], fields["environment"]],
         ).fetchone()  # fmt: skip
     if row is None and fields["domain"]:
         rows = bulk.run(
-            connection, f"SELECT {columns} FROM customers WHERE domain = ? AND environment = ? ORDER BY id",  # noqa: S608
+            connection, f"SELECT {columns} FROM customers WHERE domain = ? AND environment = ? ORDER BY id",
             [fields["domain"], fields["environment"]],
         ).fetchall()  # fmt: skip
         # A row with another external id is another customer that holds the same domain (after a split, say).
@@ -145,7 +145,7 @@ def bump_rules(connection: Connection) -> None:
 def rules_version(connection: Connection, *, locked: bool = False) -> str:
     """The version of what the match depends on; `locked` holds it still for this transaction (PostgreSQL)."""
     share = " FOR SHARE" if locked and connection.dialect.name == "postgresql" else ""
-    row = bulk.run(connection, f"SELECT value FROM app_state WHERE key = 'rules_version'{share}").fetchone()  # noqa: S608
+    row = bulk.run(connection, f"SELECT value FROM app_state WHERE key = 'rules_version'{share}").fetchone()
     return row[0] if row else "0"
 
 
@@ -168,7 +168,7 @@ def make_due(connection: Connection, connection_id: int, stripe_customers: Colle
         marks = ", ".join("?" * len(part))
         result = bulk.run(
             connection,
-            f"UPDATE matches SET due = ?, due_cause = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",  # noqa: S608
+            f"UPDATE matches SET due = ?, due_cause = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
             [True, cause, connection_id, *part],
         )
         made += result.rowcount
@@ -179,10 +179,7 @@ def load_customers(connection: Connection, ids: Collection[int]) -> dict[int, Cu
     """Our customers as the match sees them, by id."""
     sql = "SELECT id, name, domain, aliases, environment, external_id FROM customers WHERE id IN (*)"
     rows = bulk.select_in(connection, sql, ids)
-    return {
-        row[0]: Customer(str(row[0]), row[1], row[2], tuple(json.loads(row[3])), row[4], row[5])
-        for row in rows
-    }
+    return {row[0]: Customer(str(row[0]), row[1], row[2], tuple(json.loads(row[3])), row[4], row[5]) for row in rows}
 
 
 def holders_of(connection: Connection, environment: str, hosts: Collection[str]) -> set[int]:
@@ -230,7 +227,7 @@ def settle(connection: Connection, ids: Collection[int]) -> None:
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            f"UPDATE customers SET computed_version = mirror_version, next_change_at = NULL WHERE id IN ({marks})",  # noqa: S608
+            f"UPDATE customers SET computed_version = mirror_version, next_change_at = NULL WHERE id IN ({marks})",
             part,
         )
 
@@ -241,6 +238,6 @@ def settle_due(connection: Connection, connection_id: int, stripe_customers: Col
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            f"UPDATE matches SET due = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",  # noqa: S608
+            f"UPDATE matches SET due = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
             [False, connection_id, *part],
         )

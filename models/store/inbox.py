@@ -57,7 +57,7 @@ class EventLine(NamedTuple):
 
 
 _COLUMNS = ", ".join(f'"{name}"' for name in NewEvent._fields)  # "partition" is a word of SQL
-_HEAD = f"INSERT INTO inbox ({_COLUMNS}) VALUES "  # noqa: S608  # names of our own columns
+_HEAD = f"INSERT INTO inbox ({_COLUMNS}) VALUES "  # names of our own columns
 _TAIL = " ON CONFLICT (connection_id, event_id) DO NOTHING"
 _statements: dict[tuple[str, int], str] = {}
 

@@ -77,7 +77,7 @@ def load_known(connection: Connection, connection_id: int, keys: Iterable[Key]) 
         wanted.setdefault(object_type, set()).add(object_id)
     found: dict[Key, MirrorRow] = {}
     for object_type in sorted(wanted):
-        sql = f"SELECT id, {', '.join(_STATE)}, facts FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"  # noqa: S608
+        sql = f"SELECT id, {', '.join(_STATE)}, facts FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"
         for row in bulk.select_in(connection, sql, wanted[object_type], [connection_id]):
             found[object_type, row[0]] = MirrorRow(object_type, *row)
     return found
@@ -145,7 +145,7 @@ def replace_items(connection: Connection, connection_id: int, subscriptions: Col
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            f"DELETE FROM stripe_subscription_items WHERE connection_id = ? AND id IN ({marks})",  # noqa: S608
+            f"DELETE FROM stripe_subscription_items WHERE connection_id = ? AND id IN ({marks})",
             [connection_id, *part],
         )
     fresh = {line[0]: row for line, row in wanted.items() if line not in held}
@@ -191,7 +191,7 @@ def load_kept_keys(connection: Connection, connection_id: int, price_ids: Collec
 
 def load_values(connection: Connection, connection_id: int, object_type: str, ids: Collection[str]) -> dict[str, Any]:
     """Values of one type by id."""
-    sql = f"SELECT id, facts FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"  # noqa: S608
+    sql = f"SELECT id, facts FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"
     decoder = _DECODERS[object_type]
     return {row[0]: decoder.decode(row[1]) for row in bulk.select_in(connection, sql, ids, [connection_id])}
 
@@ -211,8 +211,7 @@ _EVIDENCE = "ev_sec, read_lo_ms"
 def load_owned(connection: Connection, connection_id: int, object_type: str, customers: Collection[str]) -> list[Owned]:
     """All subscriptions or invoices of these Stripe customers."""
     sql = (
-        f"SELECT id, customer_id, facts, {_EVIDENCE} FROM {TABLES[object_type]}"  # noqa: S608
-        " WHERE connection_id = ? AND customer_id IN (*)"
+        f"SELECT id, customer_id, facts, {_EVIDENCE} FROM {TABLES[object_type]} WHERE connection_id = ? AND customer_id IN (*)"
     )
     decoder = _DECODERS[object_type]
     return [
@@ -225,7 +224,7 @@ def load_stripe_customers(
     connection: Connection, connection_id: int, ids: Collection[str]
 ) -> dict[str, tuple[StripeCustomer, int | None]]:
     """Stripe customers by id with their evidence (s)."""
-    sql = f"SELECT id, facts, {_EVIDENCE} FROM stripe_customers WHERE connection_id = ? AND id IN (*)"  # noqa: S608
+    sql = f"SELECT id, facts, {_EVIDENCE} FROM stripe_customers WHERE connection_id = ? AND id IN (*)"
     decoder = msgspec.json.Decoder(StripeCustomer)
     return {
         row[0]: (decoder.decode(row[1]), evidence(row[2], row[3]))
@@ -245,7 +244,7 @@ def customers_using(connection: Connection, connection_id: int, object_type: str
         sql = "SELECT DISTINCT customer_id FROM stripe_discounts WHERE connection_id = ? AND coupon_id = ?"
     else:
         column = {"price": "price_id", "product": "product_id"}[object_type]
-        sql = f"SELECT DISTINCT customer_id FROM stripe_subscription_items WHERE connection_id = ? AND {column} = ?"  # noqa: S608
+        sql = f"SELECT DISTINCT customer_id FROM stripe_subscription_items WHERE connection_id = ? AND {column} = ?"
     return {row[0] for row in bulk.run(connection, sql, [connection_id, object_id]) if row[0]}
 
 
@@ -253,15 +252,14 @@ def note_uncertain(connection: Connection, connection_id: int, key: Key, now_ms:
     """Remember since when an ambiguous event waits for a read (FAULTS 4.4)."""
     bulk.run(
         connection,
-        f"UPDATE {TABLES[key[0]]} SET uncertain_since_ms = coalesce(uncertain_since_ms, ?)"  # noqa: S608
-        " WHERE connection_id = ? AND id = ?",
+        f"UPDATE {TABLES[key[0]]} SET uncertain_since_ms = coalesce(uncertain_since_ms, ?) WHERE connection_id = ? AND id = ?",
         [now_ms, connection_id, key[1]],
     )
 
 
 def present(connection: Connection, connection_id: int, object_type: str, ids: Collection[str]) -> set[str]:
     """Which of these ids the mirror holds."""
-    sql = f"SELECT id FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"  # noqa: S608
+    sql = f"SELECT id FROM {TABLES[object_type]} WHERE connection_id = ? AND id IN (*)"
     return {row[0] for row in bulk.select_in(connection, sql, ids, [connection_id])}
 
 

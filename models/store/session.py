@@ -64,9 +64,10 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A connection in one read transaction (a snapshot), rolled back at the end."""
         with self._translated(), self.engine.connect() as connection:
-            if not self.on_sqlite:
-                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            yield connection
+            if self.on_sqlite:
+                yield connection
+            else:
+                yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -76,9 +77,9 @@ class Database:
                 with self.engine.begin() as connection:
                     yield connection
                 return
-            with self._lock.held(), self.engine.connect().execution_options(pivotal_write=True) as connection:
-                with connection.begin():
-                    yield connection
+            writer = self.engine.execution_options(pivotal_write=True)
+            with self._lock.held(), writer.begin() as connection:
+                yield connection
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -107,14 +108,24 @@ def session_scope(database: Database, *, write: bool = False) -> Iterator[Connec
 
 def _sqlite_engine(url: str, pool_size: int) -> Engine:
     engine = create_engine(
-        url, hide_parameters=True, pool_size=pool_size, max_overflow=64, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=64,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
     def _prepare(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None  # we say BEGIN ourselves: pysqlite's own rules would start it too late
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON",
-                       "cache_size=-16384", "temp_store=MEMORY"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "foreign_keys=ON",
+            "cache_size=-16384",
+            "temp_store=MEMORY",
+        ):
             dbapi.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
@@ -130,9 +141,19 @@ def _postgres_engine(url: str, role: str, pool_size: int) -> Engine:
     if role == "web":  # FAULTS 6: far below gunicorn's time-out and Stripe's
         options += " -c statement_timeout=1500 -c lock_timeout=1000"
     return create_engine(
-        url, hide_parameters=True, pool_size=pool_size, max_overflow=16, pool_pre_ping=True, pool_timeout=2,
-        connect_args={"options": options, "connect_timeout": 2, "tcp_user_timeout": 1500 if role == "web" else 20_000,
-                      "keepalives_idle": 30, "application_name": f"pivotal-{role}"},
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=16,
+        pool_pre_ping=True,
+        pool_timeout=2,
+        connect_args={
+            "options": options,
+            "connect_timeout": 2,
+            "tcp_user_timeout": 1500 if role == "web" else 20_000,
+            "keepalives_idle": 30,
+            "application_name": f"pivotal-{role}",
+        },
     )
 
 

@@ -64,14 +64,14 @@ def load_computed(connection: Connection, ids: Collection[int]) -> dict[int, Com
 
 def load_matches(connection: Connection, connection_id: int, stripe_ids: Collection[str]) -> dict[str, StoredMatch]:
     """Stored outcomes by Stripe customer."""
-    sql = f"SELECT {_MATCH} FROM matches WHERE connection_id = ? AND stripe_customer_id IN (*)"  # noqa: S608
+    sql = f"SELECT {_MATCH} FROM matches WHERE connection_id = ? AND stripe_customer_id IN (*)"
     rows = bulk.select_in(connection, sql, stripe_ids, [connection_id])
     return {row[0]: StoredMatch(*row) for row in rows}
 
 
 def load_matched_to(connection: Connection, connection_id: int, customer_ids: Collection[int]) -> dict[str, StoredMatch]:
     """Outcomes of all Stripe customers that belong to these customers, those that lost to a winner included."""
-    sql = f"SELECT {_MATCH} FROM matches WHERE connection_id = ? AND base_customer_id IN (*)"  # noqa: S608
+    sql = f"SELECT {_MATCH} FROM matches WHERE connection_id = ? AND base_customer_id IN (*)"
     rows = bulk.select_in(connection, sql, customer_ids, [connection_id])
     return {row[0]: StoredMatch(*row) for row in rows}
 
@@ -104,7 +104,7 @@ def lock_customers(connection: Connection, expected: Mapping[int, int]) -> None:
         Conflict: one of them changed meanwhile; compute again.
     """
     share = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
-    sql = f"SELECT id, mirror_version FROM customers WHERE id IN (*) ORDER BY id{share}"  # noqa: S608
+    sql = f"SELECT id, mirror_version FROM customers WHERE id IN (*) ORDER BY id{share}"
     held = {row[0]: row[1] for row in bulk.select_in(connection, sql, expected.keys())}
     changed = [key for key, version in expected.items() if held.get(key) != version]
     if changed:
@@ -185,7 +185,7 @@ def save_matches(
     moved = {key: set(wanted) for key, wanted in hosts.items() if held.get(key, set()) != set(wanted)}
     for part in bulk.chunks(sorted(moved)):
         marks = ", ".join("?" * len(part))
-        sql = f"DELETE FROM match_hosts WHERE connection_id = ? AND stripe_customer_id IN ({marks})"  # noqa: S608
+        sql = f"DELETE FROM match_hosts WHERE connection_id = ? AND stripe_customer_id IN ({marks})"
         bulk.run(connection, sql, [connection_id, *part])
     lines = [
         {"connection_id": connection_id, "host": host, "stripe_customer_id": key}

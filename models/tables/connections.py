@@ -1,6 +1,7 @@
 """Connections to Stripe accounts, what is counted about them, and the leases that let one worker at a time do a thing."""
 
-from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, LargeBinary, text as sql
+from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, LargeBinary
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import Base, auto_id, big, big_null, blob_null, text, text_key, text_null
@@ -17,8 +18,13 @@ class Connection(Base):
     __table_args__ = (
         CheckConstraint("mode IN ('live', 'test')", name="mode"),
         CheckConstraint("(mode = 'live') = livemode", name="livemode"),
-        Index("uq_connections_mode_open", "mode", unique=True, sqlite_where=sql("state <> 'removed'"),
-              postgresql_where=sql("state <> 'removed'")),
+        Index(
+            "uq_connections_mode_open",
+            "mode",
+            unique=True,
+            sqlite_where=sql("state <> 'removed'"),
+            postgresql_where=sql("state <> 'removed'"),
+        ),
     )
     id: Mapped[auto_id]
     public_id: Mapped[str] = mapped_column(unique=True)

@@ -1,6 +1,7 @@
 """Our customers with their read model, how Stripe customers were matched to them, and every change."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text, text as sql
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, ForeignKey, Index, Text
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.tables.base import Base, auto_id, big, big_null, text, text_key, text_null
@@ -13,15 +14,29 @@ class CustomerRow(Base):
     __tablename__ = "customers"
     __table_args__ = (
         CheckConstraint("environment IN ('production', 'staging')", name="environment"),
-        Index("uq_customers_external_id", "external_id", "environment", unique=True,
-              sqlite_where=sql("external_id IS NOT NULL"), postgresql_where=sql("external_id IS NOT NULL")),
+        Index(
+            "uq_customers_external_id",
+            "external_id",
+            "environment",
+            unique=True,
+            sqlite_where=sql("external_id IS NOT NULL"),
+            postgresql_where=sql("external_id IS NOT NULL"),
+        ),
         Index("ix_customers_mrr", "mrr", "id"),
         Index("ix_customers_name", "name_key", "id"),
         Index("ix_customers_status", "payment_status", "id"),
-        Index("ix_customers_due", "next_change_at", sqlite_where=sql("next_change_at IS NOT NULL"),
-              postgresql_where=sql("next_change_at IS NOT NULL")),
-        Index("ix_customers_stale", "id", sqlite_where=sql("computed_version < mirror_version"),
-              postgresql_where=sql("computed_version < mirror_version")),
+        Index(
+            "ix_customers_due",
+            "next_change_at",
+            sqlite_where=sql("next_change_at IS NOT NULL"),
+            postgresql_where=sql("next_change_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_customers_stale",
+            "id",
+            sqlite_where=sql("computed_version < mirror_version"),
+            postgresql_where=sql("computed_version < mirror_version"),
+        ),
     )
     id: Mapped[auto_id]
     name: Mapped[text]
@@ -68,8 +83,12 @@ class MatchRow(Base):
 
     __tablename__ = "matches"
     __table_args__ = (
-        Index("ix_matches_customer", "customer_id", sqlite_where=sql("customer_id IS NOT NULL"),
-              postgresql_where=sql("customer_id IS NOT NULL")),
+        Index(
+            "ix_matches_customer",
+            "customer_id",
+            sqlite_where=sql("customer_id IS NOT NULL"),
+            postgresql_where=sql("customer_id IS NOT NULL"),
+        ),
         Index("ix_matches_due", "connection_id", "stripe_customer_id", sqlite_where=sql("due"), postgresql_where=sql("due")),
         Index("ix_matches_outcome", "connection_id", "outcome", "reason", "stripe_customer_id"),
     )
@@ -103,8 +122,14 @@ class LinkRow(Base):
 
     __tablename__ = "links"
     __table_args__ = (
-        Index("uq_links_open", "connection_id", "stripe_customer_id", unique=True, sqlite_where=sql("ended_at IS NULL"),
-              postgresql_where=sql("ended_at IS NULL")),
+        Index(
+            "uq_links_open",
+            "connection_id",
+            "stripe_customer_id",
+            unique=True,
+            sqlite_where=sql("ended_at IS NULL"),
+            postgresql_where=sql("ended_at IS NULL"),
+        ),
     )
     id: Mapped[auto_id]
     connection_id: Mapped[int]
@@ -120,8 +145,13 @@ class DecisionRow(Base):
 
     __tablename__ = "decisions"
     __table_args__ = (
-        Index("uq_decisions_open", "customer_id", unique=True, sqlite_where=sql("ended_at IS NULL"),
-              postgresql_where=sql("ended_at IS NULL")),
+        Index(
+            "uq_decisions_open",
+            "customer_id",
+            unique=True,
+            sqlite_where=sql("ended_at IS NULL"),
+            postgresql_where=sql("ended_at IS NULL"),
+        ),
     )
     id: Mapped[auto_id]
     connection_id: Mapped[int]

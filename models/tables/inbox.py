@@ -21,11 +21,21 @@ class InboxEvent(Base):
     __tablename__ = "inbox"
     __table_args__ = (
         UniqueConstraint("connection_id", "event_id"),
-        Index("ix_inbox_pending", "partition", "seq", sqlite_where=sql("status = 'pending'"),
-              postgresql_where=sql("status = 'pending'")),
+        Index(
+            "ix_inbox_pending",
+            "partition",
+            "seq",
+            sqlite_where=sql("status = 'pending'"),
+            postgresql_where=sql("status = 'pending'"),
+        ),
         Index("ix_inbox_object", "connection_id", "object_id", "seq"),
-        Index("ix_inbox_trouble", "status", "seq", sqlite_where=sql("status IN ('quarantined', 'dead')"),
-              postgresql_where=sql("status IN ('quarantined', 'dead')")),
+        Index(
+            "ix_inbox_trouble",
+            "status",
+            "seq",
+            sqlite_where=sql("status IN ('quarantined', 'dead')"),
+            postgresql_where=sql("status IN ('quarantined', 'dead')"),
+        ),
         {"sqlite_autoincrement": True},
     )
     seq: Mapped[auto_id]
