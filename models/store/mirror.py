@@ -264,7 +264,7 @@ def present(connection: Connection, connection_id: int, object_type: str, ids: C
 
 
 def read_once(connection: Connection, connection_id: int, object_type: str, ids: Collection[str]) -> set[str]:
-    """Which of these objects were read from Stripe (with everything expanded) or found absent there, not only told by events."""
+    """Which of these objects were read from Stripe (everything expanded) or found absent there, not only told by events."""
     sql = (
         f"SELECT id FROM {TABLES[object_type]}"
         " WHERE (read_lo_ms IS NOT NULL OR kind = 'tombstone') AND connection_id = ? AND id IN (*)"

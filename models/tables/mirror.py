@@ -14,8 +14,9 @@ class Mirrored:
     """The columns of FAULTS 4.1. `facts` is the JSON of the domain value.
 
     `kind`: event, read or tombstone. `ev_id`, `ev_sec`, `ev_seq`: the last applied event, null after a read. `final`: a
-    tombstone whose id never comes back. `read_lo_ms`/`read_hi_ms`: the bounds of the last read, Stripe's clock. `cover_seq`: every inbox row up to it was received before that read was sent.
-    `uncertain_since_ms`: an ambiguous event waits for a read that can't be had now (FAULTS 4.4).
+    tombstone whose id never comes back. `read_lo_ms`/`read_hi_ms`: the bounds of the last read, Stripe's clock. `cover_seq`:
+    every inbox row up to it was received before that read was sent. `uncertain_since_ms`: an ambiguous event waits for a read
+    that can't be had now (FAULTS 4.4).
     """
 
     connection_id: Mapped[int] = mapped_column(primary_key=True)
