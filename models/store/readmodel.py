@@ -187,8 +187,11 @@ def load_plan_labels(conn: Connection, environment: str | None) -> list[str]:
 
 def load_environments(conn: Connection) -> tuple[str, ...]:
     """The environments that hold customers of ours."""
-    found = set(conn.execute(select(CustomerRow.environment).distinct()).scalars())
-    return tuple(name for name in ENVIRONMENTS if name in found)
+    found = []
+    for name in ENVIRONMENTS:  # each by the index, where DISTINCT would walk every customer
+        if conn.execute(select(CustomerRow.id).where(CustomerRow.environment == name).limit(1)).first() is not None:
+            found.append(name)
+    return tuple(found)
 
 
 def changes_mark(conn: Connection) -> str:

@@ -24,7 +24,8 @@ class CustomerRow(Base):
         ),
         Index("ix_customers_mrr", "mrr", "id"),
         Index("ix_customers_name", "name_key", "id"),
-        Index("ix_customers_status", "payment_status", "id"),
+        # totals, filters and their counts, without touching the wide rows
+        Index("ix_customers_overview", "environment", "payment_status", "plan_label", "plan", "mrr"),
         Index(
             "ix_customers_due",
             "next_change_at",

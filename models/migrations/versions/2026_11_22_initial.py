@@ -131,6 +131,9 @@ def upgrade() -> None:
     op.create_index("ix_customers_mrr", "customers", ["mrr", "id"], unique=False)
     op.create_index("ix_customers_name", "customers", ["name_key", "id"], unique=False)
     op.create_index(
+        "ix_customers_overview", "customers", ["environment", "payment_status", "plan_label", "plan", "mrr"], unique=False
+    )
+    op.create_index(
         "ix_customers_stale",
         "customers",
         ["id"],
@@ -138,7 +141,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("computed_version < mirror_version"),
         postgresql_where=sa.text("computed_version < mirror_version"),
     )
-    op.create_index("ix_customers_status", "customers", ["payment_status", "id"], unique=False)
     op.create_index(
         "uq_customers_external_id",
         "customers",
