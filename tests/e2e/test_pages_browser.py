@@ -206,10 +206,11 @@ CONTRAST = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const rgb = colour => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return Array.from(canvas.getImageData(0, 0, 1, 1).data); };
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = node => { for (; node; node = node.parentElement) {
-    const found = rgb(getComputedStyle(node).backgroundColor); if (found[3] === 255) return found; } return [255, 255, 255, 255]; };
+    const found = rgb(getComputedStyle(node).backgroundColor); if (found[3] === 255) return found; }
+    return [255, 255, 255, 255]; };
   const bad = [];
   for (const node of document.querySelectorAll('body *')) {
     if (node.closest('svg') || !node.checkVisibility() || !node.offsetWidth) continue;
