@@ -138,8 +138,8 @@ def _end(database: Database, run: Run, token: str, state: str, error: Exception 
 
 @contextlib.contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """Pages are large trees without cycles that die young: looking for cycles in them cost half of the time (measured: a page of
-    subscriptions 7.0 ms with Python's usual thresholds, 2.8 without)."""
+    """Pages are large trees without cycles that die young: looking for cycles in them cost half of the time (measured: a
+    page of subscriptions 7.0 ms with Python's usual thresholds, 2.8 without)."""
     usual = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

@@ -4,6 +4,7 @@ further back; what a complete walk didn't list; then matching and recomputing ev
 
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -207,35 +208,33 @@ class Stages:
         """Customers without a word on their payments in the last 35 days: their paid invoices, however it costs fewer reads."""
         if self._plan.denied("invoices_open") or self._plan.denied("invoices_recent"):
             return
-        if "invoices_older" not in self._plan.progress and self._older_is_cheaper():
+        if "invoices_older" not in self._plan.progress:
+            open_ = self._undecided()
+            if self._pages_of_older_invoices() >= len(open_):
+                self._in_chunks(
+                    lambda after: _next_chunk(open_, after), lambda done: self._progress("deciding", done, len(open_))
+                )
+                return
             self._plan.add("invoices_older")
-        if "invoices_older" in self._plan.progress:
-            self._pump(lambda: self._plan.done, lambda: self._tell("deciding"))
-            return
-        total = self._cursor.get("undecided")
+        self._pump(lambda: self._plan.done, lambda: self._tell("deciding"))
 
-        def load(after: str) -> tuple[list[Key], str | None]:
-            open_, last = undecided(self._database, self._writer.record, self._cursor["start"], after)
-            return [(INVOICES_OF, key) for key in open_], last
-
-        self._in_chunks(load, lambda done: self._progress("deciding", done, total))
-
-    def _older_is_cheaper(self) -> bool:
-        """One read for each undecided customer, or a walk over all paid invoices older than 35 days?"""
-        after, count = "", 0
+    def _undecided(self) -> list[str]:
+        """Ids of all customers still undecided, sorted."""
+        found, after = list[str](), ""
         while True:
-            open_, last = undecided(self._database, self._writer.record, self._cursor["start"], after)
-            count += len(open_)
-            if last is None:
-                break
             self._writer.beat()
+            with session_scope(self._database) as connection:
+                open_, last = undecided(connection, self._writer.record, self._cursor["start"], after)
+            found += open_
+            if last is None:
+                return found
             after = last
+
+    def _pages_of_older_invoices(self) -> int:
+        """How many pages a walk over all paid invoices older than 35 days would take, at the pace of the last 35."""
         recent: int = self._plan.progress["invoices_recent"].rows
         age: int = max(self._cursor["start"] - RECENT_S - (self._cursor["oldest"] or FIRST_STRIPE_SECOND), 0)
-        pages = recent * age / RECENT_S / PAGE + 1
-        with self._writer.writing(undecided=count):
-            pass
-        return pages < count
+        return recent * age // RECENT_S // PAGE + 1
 
     def _check(self) -> None:
         """What was mirrored before the run and no list showed: deleted, paid or voided meanwhile."""
@@ -308,3 +307,10 @@ class Stages:
                 runs.log_problems(connection, self._run, problem, self._now_ms(), "error")
             self._writer.flush(connection)
         self._run.expected_objects = self._run.objects
+
+
+def _next_chunk(ids: list[str], after: str) -> tuple[list[Key], str | None]:
+    """The next of these customers behind `after`, as wants for their paid invoices."""
+    begin = bisect_right(ids, after)
+    chunk = ids[begin : begin + PAGE]
+    return [(INVOICES_OF, key) for key in chunk], chunk[-1] if chunk else None

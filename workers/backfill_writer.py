@@ -112,12 +112,8 @@ class Writer:
 
     # --- objects -------------------------------------------------------------------------------------
 
-    def apply(
-        self,
-        rows: Sequence[Row],
-        moves: Callable[[set[Key]], dict[str, Any]],
-    ) -> set[Key]:
-        """Apply what was read, in one transaction; returns what must be read one by one. `moves` makes the cursor's moves of it.
+    def apply(self, rows: Sequence[Row], moves: Callable[[set[Key]], dict[str, Any]]) -> set[Key]:
+        """Apply what was read, in one transaction; returns what must be read one by one, of which `moves` makes the cursor's.
 
         Raises:
             Conflict: the drain changed the same objects again and again.
