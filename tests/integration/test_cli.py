@@ -81,7 +81,6 @@ def test_commands_on_an_unmigrated_database_say_what_to_do(tmp_path: Path) -> No
     assert sum(Done(settings, "events", "counts", "--json").json.values()) == 0
 
 
-@pytest.mark.fault("F43")
 def test_a_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     settings = AppSettings(data_dir=tmp_path, database_url="postgresql://nobody:geheim@127.0.0.1:9/x", encryption_keys="x")
     done = Done(settings, "migrate")

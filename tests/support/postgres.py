@@ -11,16 +11,15 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from tests.support.directories import temporary_dir
 from workers.processes import spawn
 
-PREFIX = "pivotal-pg-"
 _numbers = itertools.count(1)
 
 
@@ -67,8 +66,7 @@ class EmbeddedPostgres(Server):
     """A server of our own: `start`, `stop`, `kill`, start again. It dies with this process."""
 
     def __init__(self, bin_dir: Path) -> None:
-        _remove_leftovers()
-        self.dir = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+        self.dir = temporary_dir("pivotal-pg-")
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -143,21 +141,3 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _remove_leftovers() -> None:
-    """Remove the directories of runs that were killed."""
-    for directory in Path("/tmp").glob(f"{PREFIX}*"):
-        pid = directory.name.removeprefix(PREFIX).split("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(directory, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
