@@ -53,7 +53,7 @@ class Run:
         for line in self.process.stdout:
             self.said.append(line.rstrip())
 
-    def wait_for(self, pattern: str, timeout_s: float = 60) -> str:
+    def wait_for(self, pattern: str, timeout_s: float = 120) -> str:
         def found() -> str | None:
             return next((line for line in self.said if re.search(pattern, line)), None)
 
