@@ -90,6 +90,8 @@ def _keyring(settings: AppSettings, database: Database) -> Keyring:
     except DatabaseAway:
         log.warning("started_without_database")
         return read_keyring(settings)
+    finally:
+        database.dispose()  # gunicorn forks after this, and no connection may be shared over a fork
 
 
 def _load_known(database: Database, keyring: Keyring) -> dict[str, Known]:
