@@ -133,19 +133,27 @@ def load_rows(conn: Connection, ids: Collection[int]) -> list[ListRow]:
 
 def load_totals(conn: Connection, chosen: Filter) -> Totals:
     """Totals over all that the filter leaves, whatever page is shown."""
-    unknown = func.sum(case((CustomerRow.mrr.is_(None), 1), else_=0))
-    query = select(func.count(), func.sum(CustomerRow.mrr), unknown).select_from(CustomerRow).where(*_conditions(chosen))
-    count, mrr, without = conn.execute(query).one()
-    return Totals(int(count), int(mrr or 0), int(without or 0))
+    query = select(*_SUMS).select_from(CustomerRow).where(*_conditions(chosen))
+    return _totals(*conn.execute(query).one())
 
 
 def load_breakdown(conn: Connection, chosen: Filter) -> dict[str, Totals]:
     """Totals by payment status, of what the filter leaves when its statuses are set aside."""
-    unknown = func.sum(case((CustomerRow.mrr.is_(None), 1), else_=0))
-    query = select(CustomerRow.payment_status, func.count(), func.sum(CustomerRow.mrr), unknown)
-    query = query.where(*_conditions(replace(chosen, statuses=()))).group_by(CustomerRow.payment_status)
-    found = {status: Totals(int(count), int(mrr or 0), int(none or 0)) for status, count, mrr, none in conn.execute(query)}
+    query = select(CustomerRow.payment_status, *_SUMS).where(*_conditions(replace(chosen, statuses=())))
+    found = {row[0]: _totals(*row[1:]) for row in conn.execute(query.group_by(CustomerRow.payment_status))}
     return {status: found.get(status, Totals(0, 0, 0)) for status in STATUSES}
+
+
+# Summed in two parts: two absurd figures would overflow 64 bits, and with them every page of the list.
+_PART = 10**9
+_SUMS = (
+    func.count(), func.sum(CustomerRow.mrr // _PART), func.sum(CustomerRow.mrr % _PART),
+    func.sum(case((CustomerRow.mrr.is_(None), 1), else_=0)),
+)  # fmt: skip
+
+
+def _totals(count: int, high: int | None, low: int | None, unknown: int | None) -> Totals:
+    return Totals(int(count), int(high or 0) * _PART + int(low or 0), int(unknown or 0))
 
 
 def load_customer_view(conn: Connection, customer_id: int) -> CustomerView | None:

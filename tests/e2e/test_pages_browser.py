@@ -207,18 +207,20 @@ CONTRAST = """() => {
   const rgb = colour => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return Array.from(canvas.getImageData(0, 0, 1, 1).data); };
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = node => { for (; node; node = node.parentElement) {
     const found = rgb(getComputedStyle(node).backgroundColor); if (found[3] === 255) return found; }
     return [255, 255, 255, 255]; };
   const bad = [];
   for (const node of document.querySelectorAll('body *')) {
     if (node.closest('svg') || !node.checkVisibility() || !node.offsetWidth) continue;
-    if (!Array.from(node.childNodes).some(child => child.nodeType === 3 && child.textContent.trim())) continue;
+    const own = Array.from(node.childNodes).filter(child => child.nodeType === 3);
+    if (!own.some(child => child.textContent.trim())) continue;
     if (node.getAnimations().length) continue;
     const [one, other] = [light(rgb(getComputedStyle(node).color)), light(ground(node))].sort((a, b) => b - a);
     const ratio = (one + 0.05) / (other + 0.05);
-    if (ratio < 4.5) bad.push(node.className + ': ' + node.textContent.trim().slice(0, 20) + ' ' + ratio.toFixed(2));
+    if (ratio < 4.5) bad.push(node.className + ': ' + node.textContent.trim().slice(0, 20));
   }
   return bad; }"""
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import time_machine
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import insert, select, update
@@ -134,6 +135,7 @@ def test_the_header_line_reads_as_the_customer_stands(app: Flask, csm: FlaskClie
     assert 'href="https://dashboard.stripe.com/customers/cus_ABC"' in page
 
 
+@time_machine.travel(NOW, tick=False)
 def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_record: ConnectionRecord) -> None:
     database = services(app).database
     with session_scope(database, write=True) as conn:
