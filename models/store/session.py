@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from models.errors import DatabaseAway, SettingsError
 
 BUSY_TIMEOUT_MS = 5_000
+WEB_BUSY_TIMEOUT_MS = 1_500  # as PostgreSQL's statement_timeout on the web side: an answer is due within 2 s (FAULTS 6)
 
 
 class WriteLock:
@@ -58,7 +59,7 @@ class Database:
         if not self.on_sqlite and self.dialect != "postgresql":
             raise SettingsError("DATABASE_URL: takes sqlite:///… or postgresql://…")
         self._lock = WriteLock(Path(f"{self.url.database}.lock")) if self.on_sqlite else None
-        self.engine = _sqlite_engine(url, pool_size) if self.on_sqlite else _postgres_engine(url, role, pool_size)
+        self.engine = _sqlite_engine(url, role, pool_size) if self.on_sqlite else _postgres_engine(url, role, pool_size)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -106,13 +107,10 @@ def session_scope(database: Database, *, write: bool = False) -> Iterator[Connec
         yield connection
 
 
-def _sqlite_engine(url: str, pool_size: int) -> Engine:
+def _sqlite_engine(url: str, role: str, pool_size: int) -> Engine:
+    busy_ms = WEB_BUSY_TIMEOUT_MS if role == "web" else BUSY_TIMEOUT_MS
     engine = create_engine(
-        url,
-        hide_parameters=True,
-        pool_size=pool_size,
-        max_overflow=64,
-        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        url, pool_size=pool_size, max_overflow=64, connect_args={"timeout": busy_ms / 1000, "check_same_thread": False}
     )
 
     @event.listens_for(engine, "connect")
@@ -121,7 +119,7 @@ def _sqlite_engine(url: str, pool_size: int) -> Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            f"busy_timeout={busy_ms}",
             "foreign_keys=ON",
             "cache_size=-16384",
             "temp_store=MEMORY",
