@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from models.settings import AppSettings
 from models.store import bulk, customers, inbox
 from models.store.connections import ConnectionRecord, NewConnection, create_connection
@@ -83,28 +85,35 @@ class Pipeline:
 
     def stored(self) -> dict[str, dict[str, Any]]:
         """The read model by our customer's id."""
-        with session_scope(self.database) as connection:
-            rows = bulk.run(connection, f"SELECT id, {', '.join(FIELDS)}, flags FROM customers ORDER BY id").fetchall()
-        return {str(row[0]): {**dict(zip(FIELDS, row[1:-1], strict=True)), "flags": row[-1]} for row in rows}
-
-    def kept_keys(self) -> dict[str, str]:
-        with session_scope(self.database) as connection:
-            return dict(bulk.run(connection, "SELECT price_id, lookup_key FROM stripe_kept_lookup_keys").fetchall())
+        return stored_figures(self.database)
 
     def expected(self) -> dict[str, dict[str, Any]]:
         """`explain` over Stripe's current objects with the mirror's kept keys."""
-        import msgspec
+        return expected_figures(self.database, self.fake, self.fake.clock.now(), livemode=self.record.livemode)
 
-        with session_scope(self.database) as connection:
-            ours = [
-                {"id": str(row[0]), "name": row[1], "domain": row[2], "aliases": msgspec.json.decode(row[3]),
-                 "environment": row[4]}
-                for row in bulk.run(connection, "SELECT id, name, domain, aliases, environment FROM customers ORDER BY id")
-            ]  # fmt: skip
-        document = {"now": self.fake.clock.now(), "our_customers": ours, "kept_lookup_keys": self.kept_keys(),
-                    "settings": {"livemode": True}, **self.fake.current_objects()}  # fmt: skip
-        found = explain(document)["customers"]
-        return {
-            one["id"]: {**{name: one[name] for name in FIELDS}, "flags": msgspec.json.encode(one["flags"]).decode()}
-            for one in found  # type: ignore[attr-defined]
-        }
+
+def stored_figures(database: Database) -> dict[str, dict[str, Any]]:
+    """The read model by our customer's id."""
+    with session_scope(database) as connection:
+        rows = bulk.run(connection, f"SELECT id, {', '.join(FIELDS)}, flags FROM customers ORDER BY id").fetchall()
+    return {str(row[0]): {**dict(zip(FIELDS, row[1:-1], strict=True)), "flags": row[-1]} for row in rows}
+
+
+def expected_figures(
+    database: Database, fake: FakeStripe, now: int, *, livemode: bool = True, **settings: Any
+) -> dict[str, dict[str, Any]]:
+    """`explain` over Stripe's current objects, with the lookup keys that the mirror kept (Stripe has forgotten them)."""
+    with session_scope(database) as connection:
+        ours = [
+            {"id": str(row[0]), "name": row[1], "domain": row[2], "aliases": msgspec.json.decode(row[3]),
+             "environment": row[4]}
+            for row in bulk.run(connection, "SELECT id, name, domain, aliases, environment FROM customers ORDER BY id")
+        ]  # fmt: skip
+        kept = dict(bulk.run(connection, "SELECT price_id, lookup_key FROM stripe_kept_lookup_keys").fetchall())
+    document = {"now": now, "our_customers": ours, "kept_lookup_keys": kept, "settings": {"livemode": livemode, **settings},
+                **fake.current_objects()}  # fmt: skip
+    found = explain(document)["customers"]
+    return {
+        one["id"]: {**{name: one[name] for name in FIELDS}, "flags": msgspec.json.encode(one["flags"]).decode()}
+        for one in found  # type: ignore[attr-defined]
+    }

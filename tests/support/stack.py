@@ -1,0 +1,271 @@
+"""The real thing as processes: gunicorn, workers and the clock on a given database, with a Valkey of its own.
+
+Any of them can be killed, paused or started with failpoints; `tend` starts again what died, as the supervisor does, and keeps
+how it died. `Ledger` delivers events until each is acknowledged; `judge` compares what is stored with Stripe itself.
+"""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import SecretStr
+
+from models.settings import AppSettings
+from models.store import bulk, customers, inbox
+from models.store.connections import ConnectionRecord, NewConnection, create_connection
+from models.store.keys import Keyring, prepare_data_dir
+from models.store.session import Database, session_scope
+from tests.fake_stripe.server import FakeStripe
+from tests.support.directories import temporary_dir
+from tests.support.environment import COOKIE_KEY, ENCRYPTION_KEY, WEBHOOK_SECRET, environment
+from tests.support.pipeline import expected_figures, stored_figures
+from tests.support.web_process import ROOT, WebProcess
+from workers.embedded_valkey import EmbeddedValkey
+from workers.processes import spawn
+
+QUICK: dict[str, Any] = {"sweep_s": 1, "lease_ms": 1_500, "hold_ms": 1_500}
+"""What else would take a minute: the sweep, a dead worker's lease, an event that waits for a dead worker's read."""
+WITHIN_S = 60.0
+NO_LIMIT = {f"{mode}_calls_per_second{of}": 1e6 for mode in ("live", "test") for of in ("", "_per_endpoint")}
+
+
+class Worker:
+    """`python -m workers worker` or `clock`."""
+
+    def __init__(self, kind: str, name: str, env: dict[str, str], log: Path) -> None:
+        self.name, self._env, self._log = name, env, log
+        self._command = [sys.executable, "-m", "workers", kind]
+        self.process: subprocess.Popen[str] | None = None
+        self.wanted = True
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    def start(self, **env: str) -> None:
+        """Start it; from the main thread, with which it dies."""
+        with self._log.open("a") as log:
+            self.process = spawn(self._command, env=self._env | env, out=log, cwd=ROOT)
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def pause(self) -> None:
+        """SIGSTOP, but not while it holds SQLite's only write lock: that would stop everybody, which is another test."""
+        while True:
+            self.send(signal.SIGSTOP)
+            if not self._in_a_write():
+                return
+            self.send(signal.SIGCONT)
+            time.sleep(0.01)
+
+    def _in_a_write(self) -> bool:
+        assert self.process is not None
+        files = [file for file in Path(f"/proc/{self.process.pid}/fd").iterdir() if file.exists()]
+        inodes = {str(file.stat().st_ino) for file in files if str(file.readlink()).endswith(".db.lock")}
+        held = [line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" not in line]
+        return any(words[4] == str(self.process.pid) and words[5].split(":")[-1] in inodes for words in held)
+
+    def died(self) -> int | None:
+        """How it ended, or None while it runs."""
+        return self.process.poll() if self.process is not None else None
+
+    def stop(self, number: int = signal.SIGKILL) -> int:
+        """End it for good; its status."""
+        self.wanted = False
+        assert self.process is not None
+        self.send(signal.SIGCONT)
+        self.send(number)
+        return self.process.wait(20)
+
+
+class Stack:
+    """One installation. Use `with`; `database` must be migrated."""
+
+    def __init__(
+        self, database: Database, fake: FakeStripe, directory: Path, *, workers: int = 1, web: bool = True, clock: bool = True,
+        domains: Sequence[str] = (), **more: Any,
+    ) -> None:  # fmt: skip
+        self.database, self.fake = database, fake
+        self.dir = directory
+        self._short = temporary_dir("pv-")  # a socket's path is limited to about 100 bytes
+        self.valkey = EmbeddedValkey(self._short / "run", self._short / "store")
+        self.settings = self._settings(more)
+        prepare_data_dir(self.settings)
+        self.record = self._connect(domains)
+        self.deaths: list[tuple[str, int]] = []
+        self.web: WebProcess | None = None
+        self.web_env: dict[str, str] = {}
+        self.next_env: list[dict[str, str]] = []
+        """With what the workers that die next are started again."""
+        self.valkey_wanted = True
+        self._env = environment(self.settings, TZ="UTC", PYTHONUNBUFFERED="1")
+        names = [("worker", f"worker{n}") for n in range(1, workers + 1)] + ([("clock", "clock")] if clock else [])
+        self.workers = {name: Worker(kind, name, self._env, directory / f"{name}.log") for kind, name in names}
+        self._with_web = web
+
+    def _settings(self, more: dict[str, Any]) -> AppSettings:
+        url = None if self.database.on_sqlite else SecretStr(self.database.url.render_as_string(hide_password=False))
+        directory = Path(str(self.database.url.database)).parent if self.database.on_sqlite else self.dir
+        values = {**QUICK, **NO_LIMIT, "web_threads": 8, **more}
+        return AppSettings(data_dir=directory, database_url=url, redis_url=SecretStr(self.valkey.url), testing=True,
+                           encryption_keys=SecretStr(ENCRYPTION_KEY), cookie_key=SecretStr(COOKIE_KEY), **values)  # fmt: skip
+
+    def _connect(self, domains: Sequence[str]) -> ConnectionRecord:
+        now = int(time.time())
+        new = NewConnection("Live", "live", self.fake.api_key, WEBHOOK_SECRET, api_base=self.fake.url)
+        with session_scope(self.database, write=True) as connection:
+            for domain in domains:
+                customers.import_customer(connection, {"name": domain.partition(".")[0].title(), "domain": domain}, now)
+            return create_connection(connection, Keyring([ENCRYPTION_KEY]), new, now)
+
+    def __enter__(self) -> "Stack":
+        self.valkey.start()
+        for worker in self.workers.values():
+            worker.start()
+        if self._with_web:
+            self.start_web()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers.values():
+            if worker.process is not None:
+                worker.stop()
+        if self.web is not None:
+            self.web.kill()
+        self.valkey.stop()
+        shutil.rmtree(self._short, ignore_errors=True)
+
+    # --- one by one -----------------------------------------------------------------------------------
+
+    def start_web(self, **env: str) -> None:
+        """gunicorn, anew on another port, when the one before has ended."""
+        if self.web is not None:
+            self.web.kill()
+        self.web_env = env
+        self.web = WebProcess(self.settings, self.dir / "web.log", **env)
+        self.web.start()
+
+    def web_workers(self) -> list[psutil.Process]:
+        """gunicorn's workers."""
+        assert self.web is not None
+        assert self.web.process is not None
+        return psutil.Process(self.web.process.pid).children()
+
+    def start_again(self, name: str, **env: str) -> None:
+        """Stop one worker and start it with further environment, such as FAILPOINTS."""
+        worker = self.workers[name]
+        worker.stop()
+        worker.wanted = True
+        worker.start(**env)
+
+    def tend(self) -> bool:
+        """Start again what died, without its failpoints; whether anything has died so far. Call it from the main thread."""
+        for worker in self.workers.values():
+            status = worker.died()
+            if worker.wanted and status is not None:
+                self.deaths.append((worker.name, status))
+                worker.start(**(self.next_env.pop(0) if self.next_env else {}))
+        if self.web is not None and self.web.process is not None and self.web.process.poll() is not None:
+            self.deaths.append(("web", self.web.process.returncode))
+            self.start_web()
+        if self.valkey_wanted and self.valkey.process is not None and self.valkey.process.poll() is not None:
+            self.deaths.append(("valkey", self.valkey.process.returncode))
+            self.valkey.start()
+        return bool(self.deaths)
+
+    # --- the judge --------------------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        """Events and customers that wait for a worker."""
+        now_ms = time.time_ns() // 1_000_000
+        with session_scope(self.database) as connection:
+            due = customers.due_stripe_customers(connection, 1000), customers.due_ids(connection, now_ms // 1000, 1000)
+            return inbox.count_pending(connection) + sum(len(part) for part in due)
+
+    def leases(self) -> list[str]:
+        """Partitions that somebody works on."""
+        now_ms = time.time_ns() // 1_000_000
+        with session_scope(self.database) as connection:
+            sql = "SELECT name FROM leases WHERE name LIKE 'partition:%' AND until_ms > ?"
+            return list(bulk.run(connection, sql, [now_ms]).scalars())
+
+    def settle(self, seconds: float = WITHIN_S) -> None:
+        """Wait until nothing waits any more."""
+        deadline = time.monotonic() + seconds
+        while waiting := self.waiting():
+            self.tend()
+            assert time.monotonic() < deadline, f"{waiting} still wait: {self.problems()}\n{self.logs()}"
+            time.sleep(0.05)
+
+    def judge(self, ledger: "Ledger") -> None:
+        """Nothing acknowledged is lost, nothing is dead, and every figure is what Stripe's current objects give."""
+        with session_scope(self.database) as connection:
+            stored = set(bulk.run(connection, "SELECT event_id FROM inbox").scalars())
+            counts = inbox.count_by_status(connection)
+        assert ledger.acked, "nothing was delivered"
+        assert ledger.acked <= stored, f"lost: {sorted(ledger.acked - stored)}"
+        assert not counts.get("dead"), self.problems()
+        expected = expected_figures(self.database, self.fake, int(time.time()))
+        assert stored_figures(self.database) == expected, self.logs()
+
+    def problems(self) -> list[Any]:
+        """The events that aren't through."""
+        sql = "SELECT event_id, type, status, attempts, error FROM inbox WHERE status IN ('pending', 'dead') LIMIT 20"
+        with session_scope(self.database) as connection:
+            return [tuple(row) for row in bulk.run(connection, sql)]
+
+    def logs(self) -> str:
+        """The end of what each process wrote."""
+        return "\n".join(f"--- {path.name}\n{path.read_text()[-2000:]}" for path in sorted(self.dir.glob("*.log")))
+
+
+class Ledger:
+    """Delivers like Stripe: each event again and again until it is answered 2xx, and keeps which were."""
+
+    def __init__(self, stack: Stack, threads: int = 8) -> None:
+        self._stack, self._threads = stack, threads
+        self.acked: set[str] = set()
+        self.statuses: list[int] = []
+        self._lock = threading.Lock()
+        self._count = 0
+        self._to_do: dict[int, Callable[[], None]] = {}
+
+    def send(self, bodies: Sequence[bytes], *, at: Mapping[int, Callable[[], None]] | None = None) -> None:
+        """Deliver all, several at once, and start again what dies. `at`: what to do at the how manieth acknowledgement."""
+        deadline = time.monotonic() + WITHIN_S
+        self._to_do, self._count = dict(at or {}), 0
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting = [pool.submit(self._until_acked, body, deadline) for body in bodies]
+            while not all(one.done() for one in waiting):
+                self._stack.tend()
+                time.sleep(0.02)
+        refused = sum(not one.result() for one in waiting)
+        assert not refused, f"{refused} never acknowledged: {sorted(set(self.statuses))}\n{self._stack.logs()}"
+
+    def _until_acked(self, body: bytes, deadline: float) -> bool:
+        event_id = json.loads(body)["id"]
+        while time.monotonic() < deadline:
+            web = self._stack.web
+            status = web.deliver(self._stack.record.webhook_path, body, timeout=5) if web is not None else 0
+            with self._lock:
+                self.statuses.append(status)
+                if status == 200:
+                    self.acked.add(event_id)
+                    self._count += 1
+                    if act := self._to_do.pop(self._count, None):
+                        act()
+                    return True
+            time.sleep(0.1)
+        return False
