@@ -110,7 +110,11 @@ def session_scope(database: Database, *, write: bool = False) -> Iterator[Connec
 def _sqlite_engine(url: str, role: str, pool_size: int) -> Engine:
     busy_ms = WEB_BUSY_TIMEOUT_MS if role == "web" else BUSY_TIMEOUT_MS
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=64, connect_args={"timeout": busy_ms / 1000, "check_same_thread": False}
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=64,
+        connect_args={"timeout": busy_ms / 1000, "check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
