@@ -35,6 +35,8 @@ COMPANY_S = 0.02
 BATCH = 300
 JOB_S = 20.0
 MAX_ATTEMPTS = 8
+DISCONNECTED_MS = 300_000
+DISCONNECTED = "waits until the connection has a key that Stripe accepts"
 TRIES = 6
 
 
@@ -200,7 +202,9 @@ class Drainer:
             if key in needs and seq not in weighed.failures:
                 weighed.waits.setdefault(seq, set()).update(needs[key])
         done = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause="event")
-        outcomes = _outcomes(rows, weighed, now_ms, self._tools.settings.hold_ms)
+        active = record.state == "active"
+        hold = (self._tools.settings.hold_ms, None) if active else (DISCONNECTED_MS, DISCONNECTED)
+        outcomes = _outcomes(rows, weighed, now_ms, hold)
         fp("before_apply")
         with session_scope(self._database, write=True) as connection:
             self._prove(connection)
@@ -214,7 +218,8 @@ class Drainer:
             claims.add_counts(connection, [("events", len(rows)), ("recomputes", done.size)], _day(now_ms))
             fp("before_commit_of_batch")
         fp("after_commit_of_batch")
-        self._wait_for(connection_id, rows, weighed)
+        if active:  # a disconnected account is not called; its events are applied as far as they go (F67)
+            self._wait_for(connection_id, rows, weighed)
         for customer_id, problem in done.failed.items():
             log.error("recompute_failed", customer=customer_id, problem=problem)
         self.report.events += len(rows)
@@ -247,14 +252,15 @@ def failure(row: Pending, problem: str, now_ms: int) -> Outcome:
     return Outcome(row.seq, "pending", attempts, now_ms + 1000 * 2**attempts, problem)
 
 
-def _outcomes(rows: Sequence[Pending], weighed: Weighed, now_ms: int, hold_ms: int) -> list[Outcome]:
-    """How each row ends. One that waits for a read is left alone for `hold_ms`: should its worker die, the sweeper finds it."""
+def _outcomes(rows: Sequence[Pending], weighed: Weighed, now_ms: int, hold: tuple[int, str | None]) -> list[Outcome]:
+    """How each row ends. One that waits for a read is left alone for `hold` (ms, why): should its worker die, the sweeper
+    finds it."""
     found = []
     for row in rows:
         if row.seq in weighed.failures:
             found.append(failure(row, weighed.failures[row.seq], now_ms))
         elif row.seq in weighed.waits:
-            found.append(Outcome(row.seq, "pending", row.attempts, now_ms + hold_ms, None, row.missing_since_ms))
+            found.append(Outcome(row.seq, "pending", row.attempts, now_ms + hold[0], hold[1], row.missing_since_ms))
         else:
             found.append(Outcome(row.seq, weighed.ends.get(row.seq, "ignored")))
     return found

@@ -7,7 +7,8 @@ import pytest
 
 from models.settings import AppSettings
 from models.store.keys import Keyring
-from models.store.session import Database
+from models.store.connections import load_connection
+from models.store.session import Database, session_scope
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.server import FakeStripe
 from tests.support.pipeline import Pipeline
@@ -101,3 +102,27 @@ def test_shuffled_doubled_events_converge_on_stripe(pipeline: Pipeline, fake: Fa
     assert pipeline.stored() == pipeline.expected()
     counts = pipeline.counts()
     assert counts.get("dead", 0) == 0, pipeline.problems()
+
+
+@pytest.mark.fault("F67")
+def test_a_disconnected_account_is_not_called_and_its_events_are_still_applied(pipeline: Pipeline, fake: FakeStripe) -> None:
+    fake.deliver_to(lambda body, headers: 200, auto=False)
+    ids = pipeline.add_customers("acme.com")
+    change = fake.change
+    price = change.create_price(change.create_product("Growth"), 140000, lookup_key="growth_monthly")
+    customer = change.create_customer("ap@acme.com", "Acme")
+    fake.clock.advance(10)
+    subscription = change.subscribe(customer, price)
+    fake.clock.advance(10)
+    change.fail_payment(subscription)
+    fake.keys.revoke(fake.api_key)
+    pipeline.receive(bodies(fake))
+    pipeline.drain()
+    assert pipeline.stored()[str(ids["acme.com"])]["headline"] == "Plan: Growth, MRR $1,400, payment failing"
+    with session_scope(pipeline.database) as connection:
+        assert load_connection(connection, pipeline.record.id).state == "disconnected"
+    asked = len(fake.reads.requests)
+    fake.clock.advance(400)
+    pipeline.drain()
+    assert len(fake.reads.requests) == asked
+    assert {row[1] for row in pipeline.problems()} == {"pending"}
