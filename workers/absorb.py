@@ -129,6 +129,8 @@ class Absorber:
             claims.mark_rows(connection, [Outcome(seq, "applied") for seq in ended], now_ms)
             calls = self._tools.readers.take_calls()
             claims.add_counts(connection, [("recomputes", done.size), *calls.items()], _day(now_ms))
+        if draft.fanout:
+            self._tools.bell.wake({0})
         for one in rows:
             one.keys.discard(want.key)
             one.keys |= needs

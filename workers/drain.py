@@ -218,6 +218,8 @@ class Drainer:
             claims.add_counts(connection, [("events", len(rows)), ("recomputes", done.size)], _day(now_ms))
             fp("before_commit_of_batch")
         fp("after_commit_of_batch")
+        if weighed.draft.fanout and 0 not in self._held:
+            self._tools.bell.wake({0})  # whoever drains partition 0 recomputes what became due
         if active:  # a disconnected account is not called; its events are applied as far as they go (F67)
             self._wait_for(connection_id, rows, weighed)
         for customer_id, problem in done.failed.items():

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from models.settings import AppSettings
-from models.store.keys import Keyring
 from models.store.connections import load_connection
+from models.store.keys import Keyring
 from models.store.session import Database, session_scope
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.server import FakeStripe
