@@ -119,7 +119,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
     def handle(self, conn: TConn) -> Any:
         """Serve the request if all of it is here, else give it back with the verdict. Runs in a thread."""
         verdict = conn.gathered.verdict
-        while verdict is Verdict.PART:
+        if verdict is Verdict.PART:  # one look; a large body grows in the main loop's memory, not in that of every thread
             data = _received(conn)
             if not data:
                 return verdict if data is None else False
