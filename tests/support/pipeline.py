@@ -50,12 +50,16 @@ class Pipeline:
         return {row[0]: row[1] for row in rows}
 
     def receive(self, bodies: Iterable[bytes]) -> None:
-        """Store events as the endpoint does."""
+        """Store events as the endpoint does, one by one."""
+        for body in bodies:
+            self.receive_together([body])
+
+    def receive_together(self, bodies: Iterable[bytes]) -> None:
+        """Store events as the endpoint does those that share a commit."""
         now_ms = self.tools.now_ms()
         rows = [read_event(self.known, body, now_ms, self.partitions) for body in bodies]
-        for row in rows:
-            with session_scope(self.database, write=True) as connection:
-                inbox.insert_events(connection, [row])
+        with session_scope(self.database, write=True) as connection:
+            inbox.insert_events(connection, rows)
 
     def drain(self, seconds: float = 20.0) -> Report:
         return Drainer(self.tools).run(set(range(self.partitions)), company_s=0.0, limit_s=seconds)
