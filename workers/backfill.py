@@ -129,7 +129,7 @@ def _end(database: Database, run: Run, token: str, state: str, error: Exception 
         claims.renew_leases(connection, [lease], token, now_ms, runs.LEASE_MS)
         if isinstance(error, StripeKeyRefused):
             note_disconnected(connection, run.connection_id, "Stripe refused the key (401). Give the connection a new one.")
-        run.cursor["passing"] = not isinstance(error, PivotalError) or getattr(error, "passing", False)
+        run.cursor["passing"] = error is not None and getattr(error, "passing", not isinstance(error, PivotalError))
         if state == "failed":
             runs.log_problems(connection, run, {None: text or state}, now_ms, "error")
         runs.end_run(connection, run, state, text, now_ms)

@@ -20,7 +20,6 @@ from workers.walks import Plan, Step
 
 BELIEVED_MS = 60_000
 """A 404 is believed the second time, so long after the first, while the account answers otherwise (FAULTS F69)."""
-_PAYMENT_USERS = ("subscriptions", "invoices_open", "invoices_uncollectible", "invoices_recent")
 _REFERENCES = ("price", "product", "coupon")
 
 
@@ -42,12 +41,6 @@ class Pages:
         self._writer, self._plan, self._api = writer, plan, api
         self._payments: dict[str, list[bytes]] = {}
         self._payments_since: ReadBounds | None = None
-
-    def restore(self) -> None:
-        """After a restart: open payments are kept in memory only, so their list is read again if a walk still needs them."""
-        progress = self._plan.progress
-        if progress["open_payments"].rows and not all(progress[name].done for name in _PAYMENT_USERS):
-            self._plan.restart("open_payments")
 
     def take(self, items: Sequence[Item]) -> None:
         """Write what these items mean, in one transaction where they are pages and objects.
@@ -89,10 +82,12 @@ class Pages:
 
     def _page(self, batch: Batch, page: Page) -> None:
         rows = rows_of(page.read)
-        batch.steps.append(Step(page.walk, page.window, len(rows), page.following, page.last))
-        if page.walk.object_type == "payment":
+        step = Step(page.walk, page.window, len(rows), page.following, page.last)
+        if page.walk.in_memory:
             self._keep_payments(rows, page.bounds)
+            self._plan.commit(step)
             return
+        batch.steps.append(step)
         for row in rows:
             batch.rows.extend(self._entries(row, page.bounds))
 
@@ -137,7 +132,7 @@ class Pages:
 
     def _trouble(self, item: Item) -> None:
         if isinstance(item, Fetched):
-            self._not_fetched(item.key, item.error)
+            self._not_fetched(item)
         elif isinstance(item, Denied):
             self._denied(item)
         elif isinstance(item, Broken):
@@ -160,11 +155,12 @@ class Pages:
         with self._writer.writing() as connection:
             record_permissions(connection, self._writer.record.id, self._writer.record.missing_permissions)
 
-    def _not_fetched(self, key: Key, error: StripeTrouble | None) -> None:
+    def _not_fetched(self, fetched: Fetched) -> None:
+        key, error = fetched.key, fetched.error
         if isinstance(error, StripeKeyRefused):
             raise error
         if isinstance(error, StripeNotFound):
-            self._not_found(key)
+            self._not_found(key, fetched.bounds)
             return
         if isinstance(error, StripePermissionMissing):
             self._lack(error.permission or PERMISSION_OF.get(key[0], "rak_invoice_read"), str(error))
@@ -177,7 +173,7 @@ class Pages:
             pass
         self.readers.settled(key)
 
-    def _not_found(self, key: Key) -> None:
+    def _not_found(self, key: Key, bounds: ReadBounds) -> None:
         """404. A price, product or coupon that we only know by name is gone; anything else is believed the second time."""
         now_ms = self._writer.now_ms()
         since = self._writer.run.cursor["missing"].get(_name(key))
@@ -186,7 +182,7 @@ class Pages:
         believed = since is not None and now_ms - since >= BELIEVED_MS and self._alive()
         if (key[0] in ("product", "coupon") and not held) or (held and believed):
             gone = {"id": key[1], "object": key[0], "deleted": True}
-            self._write(Batch([Row(gone, ReadBounds(None, None, 0), listed=False)], settled={key}))
+            self._write(Batch([Row(gone, bounds, listed=False)], settled={key}))
             return
         if key[0] in _REFERENCES:
             self._settle(key)

@@ -101,7 +101,6 @@ class Stages:
         else:
             self._begin_anew(first)
         pages = Pages(self._writer, self._plan, self._api)
-        pages.restore()
         self._readers = WalkReaders(self._database, self._api, self._plan, self._reading)
         pages.readers = self._readers
         self._pages = pages
@@ -177,19 +176,23 @@ class Stages:
     # --- one by one ----------------------------------------------------------------------------------
 
     def _in_chunks(self, load: Callable[[str], tuple[list[Key], str | None]], tell: Callable[[int], None]) -> None:
-        """Read objects by id, a chunk at a time: `load(after)` gives the keys and the last id looked at (None: the end)."""
+        """Read objects by id, a chunk at a time: `load(after)` gives the keys and the last id looked at (None: the end).
+
+        What is wanted is saved with how far we looked before it is read, so that every commit is a step forward.
+        """
         assert self._readers is not None  # noqa: S101
+        self._pump(lambda: True)
         done = 0
         while True:
             keys, last = load(self._cursor["after"])
+            if last is None:
+                return
+            with self._writer.writing(after=last, wanted=sorted({*self._readers.wanted, *keys})):
+                pass
             self._readers.want(keys)
             self._pump(lambda: True)
             done += len(keys)
             tell(done)
-            if last is None:
-                return
-            with self._writer.writing(after=last):
-                pass
 
     def _read_owners(self) -> None:
         """Stripe customers that live subscriptions or unpaid invoices name and no list showed (made or deleted meanwhile)."""
@@ -296,7 +299,7 @@ class Stages:
         """Counts, permissions, and how far the mirror is caught up: one transaction."""
         record, start = self._writer.record, self._cursor["start"]
         lacking = {*self._cursor["lacking"], *self._api.missing}
-        with self._writer.writing(missing=self._cursor["missing"], walks={}, wanted=[]) as connection:
+        with self._writer.writing(state="complete", walks={}, wanted=[]) as connection:
             runs.note_backfilled(connection, record.id, start)
             record_permissions(connection, record.id, lacking)
             self._run.counts |= runs.count_result(connection, record.id, record.mode)

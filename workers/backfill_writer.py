@@ -69,7 +69,7 @@ class Writer:
     # --- the transaction -----------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def writing(self, objects: int = 0, **moves: Any) -> Iterator[Connection]:
+    def writing(self, objects: int = 0, *, state: str = "running", **moves: Any) -> Iterator[Connection]:
         """A write transaction of the run: proves the lease, and saves the run with `moves` in its cursor.
 
         Raises:
@@ -78,7 +78,7 @@ class Writer:
         """
         now_ms, run = self.now_ms(), self.run
         calls = self._calls_before + self._counter.total
-        fresh = replace(run, cursor={**run.cursor, **moves}, objects=run.objects + objects, calls=calls)
+        fresh = replace(run, cursor={**run.cursor, **moves}, objects=run.objects + objects, calls=calls, state=state)
         with session_scope(self.database, write=True) as connection:
             claims.renew_leases(connection, [runs.lease_name(run.connection_id)], self._token, now_ms, runs.LEASE_MS)
             yield connection

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from models.errors import PivotalError, StripePermissionMissing, StripeStopped, StripeTrouble
 from models.store import claims
-from models.store.mirror import Key
+from models.store.mirror import Key, load_known
 from models.store.session import Database, session_scope
 from workers.ordering import ReadBounds
 from workers.stripe_api import StripeApi
@@ -136,6 +136,14 @@ class WalkReaders:
         with session_scope(self._database) as connection:
             return claims.current_cover(connection)
 
+    def _known(self, key: Key) -> tuple[int, int | None]:
+        """The cover, and the mirror's version of an object (0: unknown), before it is asked for."""
+        if key[0] == INVOICES_OF:
+            return self._cover(), None
+        with session_scope(self._database) as connection:
+            held = load_known(connection, self._api.connection_id, [key]).get(key)
+            return claims.current_cover(connection), held.version if held else 0
+
     def _walk(self, walk: Walk, window: Window) -> None:
         goes_on = True
         while goes_on and not self._stop.is_set():
@@ -158,7 +166,7 @@ class WalkReaders:
             key = self._wants.get_nowait()
         except queue.Empty:
             return False
-        cover = self._cover()
+        cover, version = self._known(key)
         try:
             read = self._read(key)
         except StripeStopped:
@@ -166,11 +174,11 @@ class WalkReaders:
         except StripeTrouble as error:
             if error.passing:
                 raise
-            self._put(Fetched(key, None, ReadBounds(None, None, cover), error))
+            self._put(Fetched(key, None, ReadBounds(None, None, cover, version), error))
         except PivotalError as error:  # an id that can't be one of Stripe's
-            self._put(Fetched(key, None, ReadBounds(None, None, cover), StripeTrouble(str(error))))
+            self._put(Fetched(key, None, ReadBounds(None, None, cover, version), StripeTrouble(str(error))))
         else:
-            self._put(Fetched(key, read, ReadBounds(read.lo_ms, read.hi_ms, cover)))
+            self._put(Fetched(key, read, ReadBounds(read.lo_ms, read.hi_ms, cover, version)))
         return True
 
     def _read(self, key: Key) -> Read:

@@ -21,7 +21,8 @@ WORTH_CUTTING = 300
 
 
 class Walk(NamedTuple):
-    """One list. `first`: walks that must be complete before. `windows`: it can be filtered by `created`."""
+    """One list. `first`: walks that must be complete before. `windows`: it can be filtered by `created`. `in_memory`: what it
+    shows isn't stored, so a run that is taken up reads it again while a walk still waits for it."""
 
     name: str
     path: str
@@ -30,6 +31,7 @@ class Walk(NamedTuple):
     first: tuple[str, ...] = ()
     windows: bool = False
     essential: bool = False
+    in_memory: bool = False
 
 
 CATALOG = ("prices_active", "prices_inactive", "products", "coupons")
@@ -39,7 +41,8 @@ def walks_of(start: int) -> dict[str, Walk]:
     """The lists of a run that began at `start` (s, Stripe's clock), in the order in which they are taken up."""
     unpaid = ("open_payments",)
     found = (
-        Walk("open_payments", "/v1/invoice_payments", {"status": "open", "expand": ["data.payment.payment_intent"]}, "payment"),
+        Walk("open_payments", "/v1/invoice_payments", {"status": "open", "expand": ["data.payment.payment_intent"]}, "payment",
+             in_memory=True),
         Walk("prices_active", "/v1/prices", {"active": True, "expand": ["data.tiers", "data.currency_options"]}, "price"),
         Walk("prices_inactive", "/v1/prices", {"active": False, "expand": ["data.tiers", "data.currency_options"]}, "price"),
         Walk("products", "/v1/products", {}, "product"),
@@ -256,22 +259,21 @@ class Plan:
                     ],
                 }
                 for name, progress in self.progress.items()
+                if not progress.walk.in_memory
             }
-
-    def restart(self, name: str) -> None:
-        """Read a list again from its head."""
-        with self._changed:
-            self.progress[name] = Progress(self._walks[name])
-            self._changed.notify_all()
 
     @classmethod
     def from_json(cls, start: int, oldest: int | None, saved: dict[str, Any]) -> "Plan":
         """The plan where a run left it."""
-        plan = cls(start, oldest, tuple(name for name in walks_of(start) if name in saved))
-        for name, progress in plan.progress.items():
-            state = saved[name]
+        plan = cls(start, oldest, tuple(name for name, walk in walks_of(start).items() if walk.in_memory or name in saved))
+        for name, state in saved.items():
+            progress = plan.progress[name]
             progress.rows, progress.denied = state["rows"], state["denied"]
             progress.windows = [_read_window(entry) for entry in state["windows"]]
+        for name, progress in plan.progress.items():
+            waiting = (other for other in plan.progress.values() if name in other.walk.first and not other.done)
+            if progress.walk.in_memory and not any(waiting):
+                progress.windows = []
         return plan
 
     def expected(self) -> int | None:

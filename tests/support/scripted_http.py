@@ -72,9 +72,7 @@ class Scripted:
         self._thread.join()
 
 
-def reply(
-    body: Any, status: int = 200, *, date: int | None = DATE, headers: dict[str, str] | None = None
-) -> Answer:
+def reply(body: Any, status: int = 200, *, date: int | None = DATE, headers: dict[str, str] | None = None) -> Answer:
     """A whole answer; `body` JSON, or text or bytes as they are."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
 
