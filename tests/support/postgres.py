@@ -63,9 +63,10 @@ class Server:
 
 
 class EmbeddedPostgres(Server):
-    """A server of our own: `start`, `stop`, `kill`, start again. It dies with this process."""
+    """A server of our own: `start`, `stop`, `kill`, start again. It dies with this process. `durable`: with fsync, to measure."""
 
-    def __init__(self, bin_dir: Path) -> None:
+    def __init__(self, bin_dir: Path, *, durable: bool = False) -> None:
+        self._durable = durable
         self.dir = temporary_dir("pivotal-pg-")
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -86,9 +87,9 @@ class EmbeddedPostgres(Server):
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.dir),
-            "fsync": "off",
+            "fsync": "on" if self._durable else "off",
             "max_connections": "200",
-            "shared_buffers": "32MB",
+            "shared_buffers": "256MB" if self._durable else "32MB",
             "autovacuum_naptime": "10s",
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
