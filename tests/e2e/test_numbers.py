@@ -1,4 +1,4 @@
-"""How often Stripe is called and a customer recomputed (issue 2, "What it must show"), on both databases and in six versions, by
+"""How often Stripe is called and a customer recomputed (issue 2, "What it must show"), on both databases, in six versions, by
 the fake Stripe's own count and by ours."""
 
 import json

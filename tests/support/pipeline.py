@@ -2,7 +2,7 @@
 as a worker would, and `expected` is what `explain` makes of Stripe's current objects."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,10 +28,13 @@ FIELDS = (
 class Pipeline:
     """One connection to a fake Stripe. `now` is the fake's virtual clock, also ours."""
 
-    def __init__(self, database: Database, settings: AppSettings, keyring: Keyring, fake: FakeStripe) -> None:
+    def __init__(
+        self, database: Database, settings: AppSettings, keyring: Keyring, fake: FakeStripe, *, api_base: str | None = None
+    ) -> None:
         self.database, self.fake = database, fake
         self.tools = Tools(settings, database, Bell(settings.redis), keyring, now_ms=lambda: int(fake.clock.time() * 1000))
-        new = NewConnection("Live", "live", fake.api_key, WEBHOOK_SECRET, api_base=fake.url)
+        mode = "live" if fake.state.livemode else "test"
+        new = NewConnection(mode.title(), mode, fake.api_key, WEBHOOK_SECRET, api_base=api_base or fake.url)
         with session_scope(database, write=True) as connection:
             self.record: ConnectionRecord = create_connection(connection, keyring, new, fake.clock.now())
         self.partitions = settings.partition_count
@@ -41,11 +44,12 @@ class Pipeline:
         self.tools.readers.close()
 
     def add_customers(self, *domains: str) -> dict[str, int]:
-        """Our customers by domain."""
+        """Our customers by domain, in the environment of the connection's mode."""
+        environment = "production" if self.record.livemode else "staging"
         with session_scope(self.database, write=True) as connection:
             for domain in domains:
-                customers.import_customer(connection, {"name": domain.partition(".")[0].title(), "domain": domain},
-                                          self.fake.clock.now())
+                row = {"name": domain.partition(".")[0].title(), "domain": domain, "environment": environment}
+                customers.import_customer(connection, row, self.fake.clock.now())
             rows = bulk.run(connection, "SELECT domain, id FROM customers").fetchall()
         return {row[0]: row[1] for row in rows}
 
@@ -103,10 +107,15 @@ def stored_figures(database: Database) -> dict[str, dict[str, Any]]:
     return {str(row[0]): {**dict(zip(FIELDS, row[1:-1], strict=True)), "flags": row[-1]} for row in rows}
 
 
-def expected_figures(
-    database: Database, fake: FakeStripe, now: int, *, livemode: bool = True, **settings: Any
-) -> dict[str, dict[str, Any]]:
+def expected_figures(database: Database, fake: FakeStripe, now: int, *, livemode: bool = True) -> dict[str, dict[str, Any]]:
     """`explain` over Stripe's current objects, with the lookup keys that the mirror kept (Stripe has forgotten them)."""
+    return explained_figures(database, fake.current_objects(), now, livemode=livemode)
+
+
+def explained_figures(
+    database: Database, objects: Mapping[str, list[Any]], now: int, *, livemode: bool = True
+) -> dict[str, dict[str, Any]]:
+    """`explain` over these Stripe objects (its lists by name) and our customers as they are stored."""
     with session_scope(database) as connection:
         ours = [
             {"id": str(row[0]), "name": row[1], "domain": row[2], "aliases": msgspec.json.decode(row[3]),
@@ -114,8 +123,7 @@ def expected_figures(
             for row in bulk.run(connection, "SELECT id, name, domain, aliases, environment FROM customers ORDER BY id")
         ]  # fmt: skip
         kept = dict(bulk.run(connection, "SELECT price_id, lookup_key FROM stripe_kept_lookup_keys").fetchall())
-    document = {"now": now, "our_customers": ours, "kept_lookup_keys": kept, "settings": {"livemode": livemode, **settings},
-                **fake.current_objects()}  # fmt: skip
+    document = {"now": now, "our_customers": ours, "kept_lookup_keys": kept, "settings": {"livemode": livemode}, **objects}
     found = explain(document)["customers"]
     return {
         one["id"]: {**{name: one[name] for name in FIELDS}, "flags": msgspec.json.encode(one["flags"]).decode()}

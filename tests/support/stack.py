@@ -124,10 +124,12 @@ class Stack:
 
     def _connect(self, domains: Sequence[str]) -> ConnectionRecord:
         now = int(time.time())
-        new = NewConnection("Live", "live", self.fake.api_key, WEBHOOK_SECRET, api_base=self.fake.url)
+        mode, environment_ = ("live", "production") if self.fake.state.livemode else ("test", "staging")
+        new = NewConnection(mode.title(), mode, self.fake.api_key, WEBHOOK_SECRET, api_base=self.fake.url)
         with session_scope(self.database, write=True) as connection:
             for domain in domains:
-                customers.import_customer(connection, {"name": domain.partition(".")[0].title(), "domain": domain}, now)
+                row = {"name": domain.partition(".")[0].title(), "domain": domain, "environment": environment_}
+                customers.import_customer(connection, row, now)
             return create_connection(connection, Keyring([ENCRYPTION_KEY]), new, now)
 
     def __enter__(self) -> "Stack":
@@ -187,12 +189,14 @@ class Stack:
 
     # --- the judge --------------------------------------------------------------------------------------
 
-    def waiting(self) -> int:
-        """Events and customers that wait for a worker."""
+    def waiting(self, *, unless_told_why: bool = False) -> int:
+        """Events and customers that wait for a worker; of the events perhaps only those of which nobody says why they wait."""
         now_ms = time.time_ns() // 1_000_000
         with session_scope(self.database) as connection:
+            silent = " AND error IS NULL" if unless_told_why else ""
+            events = bulk.run(connection, f"SELECT count(*) FROM inbox WHERE status = 'pending'{silent}").scalar()
             due = customers.due_stripe_customers(connection, 1000), customers.due_ids(connection, now_ms // 1000, 1000)
-            return inbox.count_pending(connection) + sum(len(part) for part in due)
+            return int(events) + sum(len(part) for part in due)
 
     def leases(self) -> list[str]:
         """Partitions that somebody works on."""
@@ -201,10 +205,10 @@ class Stack:
             sql = "SELECT name FROM leases WHERE name LIKE 'partition:%' AND until_ms > ?"
             return list(bulk.run(connection, sql, [now_ms]).scalars())
 
-    def settle(self, seconds: float = WITHIN_S) -> None:
+    def settle(self, *, unless_told_why: bool = False) -> None:
         """Wait until nothing waits any more."""
-        deadline = time.monotonic() + seconds
-        while waiting := self.waiting():
+        deadline = time.monotonic() + WITHIN_S
+        while waiting := self.waiting(unless_told_why=unless_told_why):
             self.tend()
             assert time.monotonic() < deadline, f"{waiting} still wait: {self.problems()}\n{self.logs()}"
             time.sleep(0.05)
