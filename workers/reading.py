@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from models.errors import NotFound, PivotalError, SettingsError, StripeNotFound, StripeTrouble
 from models.settings import AppSettings
@@ -14,8 +15,10 @@ from models.store.keys import Keyring
 from models.store.mirror import Key
 from models.store.session import Database, session_scope
 from workers.ordering import ReadBounds
-from workers.stripe_api import StripeApi, open_api
 from workers.stripe_objects import Read
+
+if TYPE_CHECKING:
+    from workers.stripe_api import StripeApi
 
 THREADS = 4
 
@@ -127,7 +130,9 @@ class Readers:
         first = rows[0] if isinstance(rows, list) and rows else None
         return isinstance(first, dict) and first.get("livemode") is livemode
 
-    def _api(self, connection_id: int) -> StripeApi:
+    def _api(self, connection_id: int) -> "StripeApi":
+        from workers.stripe_api import open_api  # 19 MB: only a worker that reads has the SDK in memory
+
         with self._lock:
             if connection_id in self._apis:
                 return self._apis[connection_id]
