@@ -40,6 +40,7 @@ def fp(name: str) -> None:
         _hits[name] = hit = _hits.get(name, 0) + 1
     if wanted is not None and hit != wanted:
         return
+    os.write(2, f"failpoint {name} {action}\n".encode())  # so that a test can tell that it really happened
     if action == "exit":
         os._exit(137)
     if action.startswith("sleep:"):
