@@ -20,12 +20,27 @@ RETRY_AFTER_S = 5
 PROBLEM_JSON = "application/problem+json"
 
 _STATUS: tuple[tuple[type[PivotalError], int], ...] = (
-    (BadInput, 422), (NotFound, 404), (Refused, 409), (Conflict, 409), (DatabaseAway, 503), (StripeTrouble, 502),
+    (BadInput, 422),
+    (NotFound, 404),
+    (Refused, 409),
+    (Conflict, 409),
+    (DatabaseAway, 503),
+    (StripeTrouble, 502),
 )
 _TITLES = {
-    400: "Bad request", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
-    409: "Not now", 413: "Too large", 415: "Unsupported media type", 422: "Not usable", 429: "Too many requests",
-    500: "Something went wrong", 502: "Stripe didn't answer as expected", 503: "Unavailable for a moment",
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Not now",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not usable",
+    429: "Too many requests",
+    500: "Something went wrong",
+    502: "Stripe didn't answer as expected",
+    503: "Unavailable for a moment",
 }
 
 

@@ -78,8 +78,12 @@ def make_services(settings: AppSettings) -> Services:
         fp("after_inbox_commit")
 
     return Services(
-        settings=settings, database=database, bell=bell, keyring=keyring,
-        connections=ConnectionCache(load_known), inbox=GroupCommit(write, BackgroundRinger(bell.wake)),
+        settings=settings,
+        database=database,
+        bell=bell,
+        keyring=keyring,
+        connections=ConnectionCache(load_known),
+        inbox=GroupCommit(write, BackgroundRinger(bell.wake)),
         refusals=Throttle(),
     )
 
@@ -100,8 +104,11 @@ def _load_known(database: Database, keyring: Keyring) -> dict[str, Known]:
     with session_scope(database) as connection:
         return {
             record.public_id: Known(
-                id=record.id, livemode=record.livemode, account_id=record.account_id,
+                id=record.id,
+                livemode=record.livemode,
+                account_id=record.account_id,
                 secrets=tuple(secret.encode() for secret in load_webhook_secrets(connection, keyring, record.id, now)),
             )
-            for record in load_connections(connection) if record.state != "removed"
+            for record in load_connections(connection)
+            if record.state != "removed"
         }

@@ -52,8 +52,12 @@ class GroupCommit:
     """`store(row)` returns after the COMMIT that holds the row. `write(rows)` is one transaction, committed when it returns."""
 
     def __init__(
-        self, write: Callable[[Sequence[NewEvent]], None], ring: Ringer, *,
-        deadline_s: float = DEADLINE_S, doubtful_s: float = DOUBTFUL_S,
+        self,
+        write: Callable[[Sequence[NewEvent]], None],
+        ring: Ringer,
+        *,
+        deadline_s: float = DEADLINE_S,
+        doubtful_s: float = DOUBTFUL_S,
     ) -> None:
         self._write = write
         self.ring = ring

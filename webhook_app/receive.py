@@ -128,10 +128,20 @@ def read_event(known: Known, body: bytes, received_ms: int, partitions: int) -> 
     useful = envelope.thin or affects(envelope.type)
     whose = envelope.customer_id or envelope.object_id or envelope.id
     return NewEvent(
-        connection_id=known.id, event_id=envelope.id, type=envelope.type, api_version=envelope.api_version,
-        livemode=envelope.livemode, created=envelope.created, object_type=envelope.object_type, object_id=envelope.object_id,
-        customer_id=envelope.customer_id, partition=crc32(whose.encode()) % partitions, body=body, received_ms=received_ms,
-        status="pending" if useful else "ignored", done_ms=None if useful else received_ms,
+        connection_id=known.id,
+        event_id=envelope.id,
+        type=envelope.type,
+        api_version=envelope.api_version,
+        livemode=envelope.livemode,
+        created=envelope.created,
+        object_type=envelope.object_type,
+        object_id=envelope.object_id,
+        customer_id=envelope.customer_id,
+        partition=crc32(whose.encode()) % partitions,
+        body=body,
+        received_ms=received_ms,
+        status="pending" if useful else "ignored",
+        done_ms=None if useful else received_ms,
     )
 
 
@@ -161,9 +171,20 @@ def _quarantined(known: Known, body: bytes, received_ms: int, reason: str, envel
             envelope.created if 0 <= envelope.created < MAX_SECOND else marks.created,
         )
     return NewEvent(
-        connection_id=known.id, event_id=marks.event_id, type=marks.type, api_version=None,
-        livemode=envelope.livemode if envelope else None, created=marks.created, object_type=None, object_id=None,
-        customer_id=None, partition=0, body=body, received_ms=received_ms, status="quarantined", error=reason,
+        connection_id=known.id,
+        event_id=marks.event_id,
+        type=marks.type,
+        api_version=None,
+        livemode=envelope.livemode if envelope else None,
+        created=marks.created,
+        object_type=None,
+        object_id=None,
+        customer_id=None,
+        partition=0,
+        body=body,
+        received_ms=received_ms,
+        status="quarantined",
+        error=reason,
         done_ms=received_ms,
     )
 

@@ -120,7 +120,12 @@ class Bell:
 
         jobs = [
             queue.prepare_data(
-                DRAIN_JOB, args=[partition], timeout=DRAIN_TIMEOUT_S, result_ttl=0, ttl=DRAIN_WAIT_S, failure_ttl=3600,
+                DRAIN_JOB,
+                args=[partition],
+                timeout=DRAIN_TIMEOUT_S,
+                result_ttl=0,
+                ttl=DRAIN_WAIT_S,
+                failure_ttl=3600,
                 retry=Retry(max=3),
             )
             for partition in partitions
@@ -159,7 +164,12 @@ class Bell:
             raise ValueError(f"not a long job with ids: {name}")
         try:
             self._queue(LONG_QUEUE, answer_s=LONG_ANSWER_S).enqueue_call(
-                name, args=list(ids), timeout=LONG_TIMEOUT_S, result_ttl=0, ttl=LONG_WAIT_S, failure_ttl=24 * 3600,
+                name,
+                args=list(ids),
+                timeout=LONG_TIMEOUT_S,
+                result_ttl=0,
+                ttl=LONG_WAIT_S,
+                failure_ttl=24 * 3600,
                 retry=Retry(max=3),
             )
         except RedisError:
@@ -212,7 +222,10 @@ def connect(url: str, answer_s: float = LONG_ANSWER_S) -> "redis.Redis":
     from redis.retry import Retry
 
     options: dict[str, Any] = {
-        "socket_timeout": answer_s, "socket_connect_timeout": max(CONNECT_S, answer_s / 2 if answer_s > ANSWER_S else 0),
-        "retry": Retry(NoBackoff(), 0), "protocol": 2, "health_check_interval": 0,
+        "socket_timeout": answer_s,
+        "socket_connect_timeout": max(CONNECT_S, answer_s / 2 if answer_s > ANSWER_S else 0),
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "health_check_interval": 0,
     }
     return redis.Redis.from_url(url, **options)

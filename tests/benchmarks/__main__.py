@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.benchmarks import measures
@@ -31,8 +32,7 @@ def main() -> int:
         rows += [{"database": database, **row} for row in _measure(database, options)]
     _table(rows)
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"cores": os.cpu_count(), "at": int(time.time()), "rows": rows}, file, indent=1)
+        Path(options.json).write_text(json.dumps({"cores": os.cpu_count(), "at": int(time.time()), "rows": rows}, indent=1))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The client: signed events over raw keep-alive connections, in a process of its own so that it doesn't share our interpreter."""
+"""The client: signed events over raw keep-alive connections, in a process of its own, away from our interpreter."""
 
 import asyncio
 import hashlib

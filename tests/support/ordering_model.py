@@ -106,7 +106,8 @@ class Simulation:
         occurrence = Occurrence(event.event_id, seq, event.created, event.usable, final_delete=event.final_delete)
         verdict = ordering.decide_event(self.known, occurrence)
         whole = Occurrence(event.event_id, seq, event.created, usable=True)
-        if verdict is Verdict.REFETCH and self.known is not None and ordering.decide_event(self.known, whole) is Verdict.REFETCH:
+        tied = self.known is not None and ordering.decide_event(self.known, whole) is Verdict.REFETCH
+        if verdict is Verdict.REFETCH and tied:
             held = self.held.status if self.held else None
             verdict = ordering.break_tie("invoice", held, event.fact.status, same=event.usable and event.fact == self.held,
                                          first=event.first)  # fmt: skip
@@ -129,14 +130,17 @@ class Simulation:
         took = self.rng.choice([0.05, 0.3, 1.5, 4.0])
         seen = self.clock + took * self.rng.random()
         version = None if self.rng.random() < 0.2 else self.known.version if self.known else 0
-        self.flights.append(InFlight(len(self.inbox), self.clock, seen, self.clock + took, listed, version, waiting))
+        flight = InFlight(len(self.inbox), self.clock, seen, self.clock + took, listed, version, waiting)
+        self.flights.append(flight)
 
     def land(self, flight: InFlight) -> None:
         self.flights.remove(flight)
         self.reads += not flight.listed
         fact = self.fact_at(flight.seen)
         date = int(flight.answered + self.offset)  # whole seconds, on the other clock
-        bounds = ReadBounds(int((date - (flight.answered - flight.asked)) * 1000), (date + 1) * 1000, flight.cover, flight.version)
+        bounds = ReadBounds(
+            int((date - (flight.answered - flight.asked)) * 1000), (date + 1) * 1000, flight.cover, flight.version
+        )
         if self.rng.random() < 0.03:
             bounds = ReadBounds(None, None, flight.cover, flight.version)
         if flight.listed:

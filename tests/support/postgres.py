@@ -63,7 +63,7 @@ class Server:
 
 
 class EmbeddedPostgres(Server):
-    """A server of our own: `start`, `stop`, `kill`, start again. It dies with this process. `durable`: with fsync, to measure."""
+    """A server of our own: `start`, `stop`, `kill`, start again. It dies with this process. `durable`: with fsync."""
 
     def __init__(self, bin_dir: Path, *, durable: bool = False) -> None:
         self._durable = durable

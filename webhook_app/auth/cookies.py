@@ -29,8 +29,9 @@ def read_cookie(request: Request, name: str) -> str | None:
 
 def give_cookie(request: Request, response: Response, name: str, value: str, max_age: int) -> None:
     """Set a cookie. Callers have asked `may_sign_in`."""
-    response.set_cookie(_full_name(request, name), value, max_age=max_age, path="/", httponly=True, samesite="Lax",
-                        secure=is_secure(request))
+    response.set_cookie(
+        _full_name(request, name), value, max_age=max_age, path="/", httponly=True, samesite="Lax", secure=is_secure(request)
+    )
 
 
 def drop_cookie(request: Request, response: Response, name: str) -> None:

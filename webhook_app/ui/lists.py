@@ -139,9 +139,7 @@ def _question(args: MultiDict[str, str], environments: Sequence[str]) -> Questio
     return Question(read_filter(mapped), sort, cursor, read_cursor(f"customers {sort}", cursor))
 
 
-def _context(
-    asked: Question, environments: Sequence[str], sources: Sources, parts: dict[str, Totals]
-) -> dict[str, Any]:
+def _context(asked: Question, environments: Sequence[str], sources: Sources, parts: dict[str, Totals]) -> dict[str, Any]:
     picked = [parts[status] for status in (asked.chosen.statuses or STATUSES)]
     return {
         "asked": asked, "chosen": asked.chosen, "environments": environments, "parts": parts, "statuses": STATUSES,

@@ -28,7 +28,8 @@ _FAILURES = {
 _UNKNOWN = {
     "missing_tiers": ("a price has tiers we can't read", "Sync again, so that the price is fetched with its tiers"),
     "missing_currency_option": (
-        "a price or coupon names no amount in the subscription's currency", "Add the currency in Stripe",
+        "a price or coupon names no amount in the subscription's currency",
+        "Add the currency in Stripe",
     ),
     "missing_coupon": ("a discount's coupon can't be read", "Check that the key may read coupons"),
     "missing_discount": ("a discount can't be read", "Check that the key may read discounts"),
