@@ -185,8 +185,8 @@ class Drainer:
         for attempt in range(TRIES):
             try:
                 return self._once(connection_id, rows)
-            except (Conflict, DBAPIError) as error:
-                if attempt == TRIES - 1 or (isinstance(error, DBAPIError) and not _passing(error)):
+            except (Conflict, DatabaseAway, DBAPIError) as error:
+                if attempt == TRIES - 1 or not _passing(error):
                     raise
                 time.sleep(0.005 * 2**attempt * (0.5 + secrets.randbelow(100) / 100))
         return None
@@ -239,7 +239,7 @@ class Drainer:
                 self._tools.readers.want(Want(connection_id, key, _purpose(key, subject, weighed)))
 
     def _failed(self, row: Pending, error: Exception) -> None:
-        log.error("event_failed", event=row.event_id, problem=type(error).__name__, attempt=row.attempts + 1)
+        log.error("event_failed", event_id=row.event_id, problem=type(error).__name__, attempt=row.attempts + 1)
         now_ms = self._tools.now_ms()
         with session_scope(self._database, write=True) as connection:
             self._prove(connection)
@@ -274,10 +274,13 @@ def _purpose(key: Key, subject: Key, weighed: Weighed) -> str:
     return "failure_reason" if getattr(weighed.draft.value(key), "failed", False) else "refetch"
 
 
-def _passing(error: DBAPIError) -> bool:
-    """Deadlocks, serialization failures and busy databases pass (F43)."""
-    state = getattr(error.orig, "sqlstate", None)
-    return state in {"40001", "40P01", "55P03"} or "locked" in str(error.orig)
+def _passing(error: Conflict | DatabaseAway | DBAPIError) -> bool:
+    """Conflicts, deadlocks, serialization failures and busy databases pass (F43)."""
+    cause = error.__cause__ if isinstance(error, DatabaseAway) else error
+    if not isinstance(cause, DBAPIError):
+        return isinstance(error, Conflict)
+    state = getattr(cause.orig, "sqlstate", None)
+    return state in {"40001", "40P01", "55P03"} or "locked" in str(cause.orig)
 
 
 def _day(now_ms: int) -> str:

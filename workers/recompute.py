@@ -266,8 +266,9 @@ def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done
             continue
         base = base or snapshots.as_match(held)  # type: ignore[arg-type]  # one of the two is there
         match, account = final.get(stripe_id, (base, None))
-        if account is None and base.customer_id is not None and int(base.customer_id) in done.failed:
-            continue
+        failed = account is None and base.customer_id is not None and int(base.customer_id) in done.failed
+        if failed and held is not None and held.base_customer_id == int(base.customer_id or 0):
+            continue  # its figures stay; a match that is new is written, so that the next try finds the account
         customer = loaded.customers[stripe_id]
         row = snapshots.StoredMatch(
             stripe_customer_id=stripe_id, outcome=match.outcome, reason=match.reason,
@@ -297,6 +298,7 @@ def save(connection: Connection, done: Recomputed, *, now_ms: int) -> None:
     hosts = {key: hosts for key, hosts in loaded.hosts.items() if key in loaded.touched}
     snapshots.save_matches(connection, loaded.record.id, done.matches, hosts)
     snapshots.save_summaries(connection, done.results, now_ms)
+    customer_store.fall_behind(connection, done.failed)
 
 
 def recompute(

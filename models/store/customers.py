@@ -232,6 +232,13 @@ def settle(connection: Connection, ids: Collection[int]) -> None:
         )
 
 
+def fall_behind(connection: Connection, ids: Collection[int]) -> None:
+    """The mirror moved on and these customers' figures could not follow: they stay due, and the sweeper tries again (I3)."""
+    for part in bulk.chunks(sorted(ids)):
+        marks = ", ".join("?" * len(part))
+        bulk.run(connection, f"UPDATE customers SET mirror_version = mirror_version + 1 WHERE id IN ({marks})", part)
+
+
 def settle_due(connection: Connection, connection_id: int, stripe_customers: Collection[str]) -> None:
     """Stripe customers that the mirror doesn't hold can't be matched: they are not due any more."""
     for part in bulk.chunks(sorted(stripe_customers)):

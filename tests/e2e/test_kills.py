@@ -18,7 +18,7 @@ import redis
 from models.store.session import Database
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.server import FakeStripe
-from tests.support.stack import Ledger, Stack
+from tests.support.stack import Ledger, Stack, wait_for
 from tests.support.story import DOMAINS, Story
 
 SINCE = 12 * 3600  # the story begins so long ago, and its clock only moves by its acts: no event is from the future
@@ -94,14 +94,6 @@ def scene(request: pytest.FixtureRequest, scenes: Callable[[str], Scene]) -> Sce
 def on(*kinds: str) -> pytest.MarkDecorator:
     """Run on these databases."""
     return pytest.mark.parametrize("scene", kinds, indirect=True)
-
-
-def wait_for(holds: Callable[[], object], seconds: float = 15.0) -> None:
-    """Until it holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 both = on("sqlite", "postgresql")

@@ -38,6 +38,14 @@ WITHIN_S = 60.0
 NO_LIMIT = {f"{mode}_calls_per_second{of}": 1e6 for mode in ("live", "test") for of in ("", "_per_endpoint")}
 
 
+def wait_for(holds: Callable[[], object], seconds: float = 20.0) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
 class Worker:
     """`python -m workers worker` or `clock`."""
 
@@ -202,8 +210,8 @@ class Stack:
         """Partitions that somebody works on."""
         now_ms = time.time_ns() // 1_000_000
         with session_scope(self.database) as connection:
-            sql = "SELECT name FROM leases WHERE name LIKE 'partition:%' AND until_ms > ?"
-            return list(bulk.run(connection, sql, [now_ms]).scalars())
+            sql = "SELECT name FROM leases WHERE name LIKE ? AND until_ms > ?"
+            return list(bulk.run(connection, sql, ["partition:%", now_ms]).scalars())
 
     def settle(self, *, unless_told_why: bool = False) -> None:
         """Wait until nothing waits any more."""

@@ -1,6 +1,7 @@
 """A story at the fake Stripe, in chapters: each one a handful of changes, and the events a delivery would carry."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tests.fake_stripe.server import FakeStripe
@@ -9,11 +10,13 @@ DOMAINS = ("acme.com", "globex.com", "initech.com", "hooli.com", "umbrella.com",
 
 
 class Story:
-    """Six companies (one with two accounts) on three plans. Every chapter holds a failed payment, two changes in one second,
-    and a renamed product, so that each way through apply is gone: the plain one, the refetch, and the fan-out."""
+    """Six companies (one with two accounts, or fewer with more) on three plans. Every chapter holds a failed payment, two
+    changes in one second, and a renamed product, so that each way through apply is gone: the plain one, the refetch, the
+    fan-out."""
 
-    def __init__(self, fake: FakeStripe, seed: int = 1) -> None:
+    def __init__(self, fake: FakeStripe, seed: int = 1, domains: Sequence[str] = DOMAINS) -> None:
         self.fake, self.change, self.rng = fake, fake.change, random.Random(seed)
+        self.domains = domains
         self.deliveries = fake.deliver_to(lambda body, headers: 200, auto=False)
         self.plans: list[Any] = []
         self.subscriptions: list[Any] = []
@@ -24,7 +27,7 @@ class Story:
         names = (("Starter", 2900, None), ("Growth", 9900, "growth_monthly"), ("Scale", 49900, "scale_monthly"))
         self.plans = [change.create_price(change.create_product(n), a, lookup_key=k) for n, a, k in names]
         self.coupon = change.create_coupon(percent_off=20, duration="forever")
-        for domain in (*DOMAINS[:5], "acme.com", "gmail.com"):
+        for domain in (*self.domains[:5], *["acme.com"] * max(1, 6 - len(self.domains)), "gmail.com"):
             self._later()
             self.subscriptions.append(change.subscribe(change.create_customer(f"ap@{domain}"), self.rng.choice(self.plans)))
         return self.told()
@@ -63,7 +66,7 @@ class Story:
     def _alive(self) -> list[Any]:
         found = [s for s in self.subscriptions if s.status not in ("canceled", "incomplete_expired")]
         if len(found) < 4:
-            customer = self.change.create_customer(f"ap@{self.rng.choice(DOMAINS)}")
+            customer = self.change.create_customer(f"ap@{self.rng.choice(self.domains)}")
             self.subscriptions.append(self.change.subscribe(customer, self.rng.choice(self.plans)))
             found.append(self.subscriptions[-1])
         return found
@@ -84,7 +87,7 @@ class Story:
         elif act == "coupon":
             change.attach_coupon(subscription, self.coupon)
         elif act == "move":
-            change.move_domain(subscription.customer, rng.choice(DOMAINS))
+            change.move_domain(subscription.customer, rng.choice(self.domains))
         elif act == "pause":
             change.pause_collection(subscription)
         elif act == "resume":
