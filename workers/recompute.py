@@ -15,7 +15,7 @@ from models.domain.changes import changes
 from models.domain.match import Directory, hosts_to_look_up, match_customer
 from models.domain.scope import has_scope
 from models.domain.summary import summarize
-from models.domain.types import Account, Catalog, Change, Decision, FxTable, Match, Snapshot, StripeCustomer
+from models.domain.types import Account, AccountResult, Catalog, Change, Decision, FxTable, Match, Snapshot, StripeCustomer
 from models.errors import Conflict
 from models.store import customers as customer_store
 from models.store import fx as fx_store
@@ -217,7 +217,7 @@ def compute(loaded: Loaded, *, now: int, now_ms: int, cause: str) -> Recomputed:
         done.results.append(result)
         for account in result.summary.accounts:
             final[account.match.stripe_customer_id] = (account.match, account)
-    _stored_matches(loaded, final, done)
+    _stored_matches(loaded, final, done, now)
     return done
 
 
@@ -257,7 +257,7 @@ def _account(loaded: Loaded, match: Match) -> Account:
     )
 
 
-def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done: Recomputed) -> None:
+def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done: Recomputed, now: int) -> None:
     """The `matches` rows that differ from what is stored."""
     for stripe_id in sorted(loaded.touched | final.keys()):
         base = loaded.new_matches.get(stripe_id)
@@ -269,6 +269,8 @@ def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done
         failed = account is None and base.customer_id is not None and int(base.customer_id) in done.failed
         if failed and held is not None and held.base_customer_id == int(base.customer_id or 0):
             continue  # its figures stay; a match that is new is written, so that the next try finds the account
+        if account is None and base.customer_id is None:
+            account = _alone(loaded, stripe_id, now)
         customer = loaded.customers[stripe_id]
         row = snapshots.StoredMatch(
             stripe_customer_id=stripe_id, outcome=match.outcome, reason=match.reason,
@@ -279,6 +281,16 @@ def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done
         )  # fmt: skip
         if held is None or row != held._replace(billed=bool(held.billed), due=bool(held.due)):
             done.matches.append(row)
+
+
+def _alone(loaded: Loaded, stripe_id: str, now: int) -> AccountResult | None:
+    """What a Stripe customer without a customer of ours would bring: the lists show what is left out, and how much it is."""
+    alone = Match(stripe_id, "matched", "link", "-")
+    snapshot = Snapshot("-", (_account(loaded, alone),), loaded.catalog)
+    try:
+        return next(iter(summarize(snapshot, loaded.record.settings, loaded.fx, now).accounts), None)
+    except Exception:  # only a list's figure: never a reason to stop
+        return None
 
 
 def _domain(email: str | None) -> str | None:

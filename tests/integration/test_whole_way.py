@@ -9,6 +9,7 @@ from models.settings import AppSettings
 from models.store.connections import load_connection
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
+from models.store.snapshots import load_matches
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.server import FakeStripe
 from tests.support.pipeline import Pipeline
@@ -58,8 +59,10 @@ def test_shuffled_doubled_events_converge_on_stripe(pipeline: Pipeline, fake: Fa
     rng = random.Random(seed)
     pipeline.add_customers("a.com", "b.com", "c.com", "moved.com")
     change = fake.change
-    plans = [change.create_price(change.create_product(n), a, lookup_key=k)
-             for n, a, k in (("Starter", 2900, None), ("Growth", 9900, "growth_monthly"), ("Scale", 49900, "scale_monthly"))]
+    plans = [
+        change.create_price(change.create_product(n), a, lookup_key=k)
+        for n, a, k in (("Starter", 2900, None), ("Growth", 9900, "growth_monthly"), ("Scale", 49900, "scale_monthly"))
+    ]
     coupon = change.create_coupon(percent_off=20, duration="forever")
     subscriptions = []
     for domain in ("a.com", "a.com", "b.com", "c.com", "gmail.com"):
@@ -95,7 +98,7 @@ def test_shuffled_doubled_events_converge_on_stripe(pipeline: Pipeline, fake: Fa
     rng.shuffle(sent)
     fake.clock.advance(5)
     for start in range(0, len(sent), 7):
-        pipeline.receive(sent[start:start + 7])
+        pipeline.receive(sent[start : start + 7])
         if rng.random() < 0.7:
             pipeline.drain()
     pipeline.drain_all()
@@ -126,3 +129,19 @@ def test_a_disconnected_account_is_not_called_and_its_events_are_still_applied(p
     pipeline.drain()
     assert len(fake.reads.requests) == asked
     assert {row[1] for row in pipeline.problems()} == {"pending"}
+
+
+def test_an_unmatched_stripe_customer_shows_what_it_would_bring(pipeline: Pipeline, fake: FakeStripe) -> None:
+    fake.deliver_to(lambda body, headers: 200, auto=False)
+    price = fake.change.create_price(fake.change.create_product("Growth"), 140000, lookup_key="growth_monthly")
+    fake.clock.advance(10)
+    customer = fake.change.create_customer("ap@nobody.com", "Nobody")
+    fake.clock.advance(10)
+    fake.change.subscribe(customer, price)
+    pipeline.receive(bodies(fake))
+    pipeline.drain_all()
+    with session_scope(pipeline.database) as connection:
+        found = load_matches(connection, pipeline.record.id, [customer.id])[customer.id]
+    assert (found.outcome, found.reason, found.mrr, found.plan) == (
+        "unmatched", "no_customer_with_domain", 140000, "growth_monthly",
+    )  # fmt: skip
