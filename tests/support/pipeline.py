@@ -107,15 +107,16 @@ def stored_figures(database: Database) -> dict[str, dict[str, Any]]:
     return {str(row[0]): {**dict(zip(FIELDS, row[1:-1], strict=True)), "flags": row[-1]} for row in rows}
 
 
-def expected_figures(database: Database, fake: FakeStripe, now: int, *, livemode: bool = True) -> dict[str, dict[str, Any]]:
+def expected_figures(database: Database, fake: FakeStripe, now: int, **settings: Any) -> dict[str, dict[str, Any]]:
     """`explain` over Stripe's current objects, with the lookup keys that the mirror kept (Stripe has forgotten them)."""
-    return explained_figures(database, fake.current_objects(), now, livemode=livemode)
+    return explained_figures(database, fake.current_objects(), now, **settings)
 
 
 def explained_figures(
-    database: Database, objects: Mapping[str, list[Any]], now: int, *, livemode: bool = True
+    database: Database, objects: Mapping[str, list[Any]], now: int, **settings: Any
 ) -> dict[str, dict[str, Any]]:
-    """`explain` over these Stripe objects (its lists by name) and our customers as they are stored."""
+    """`explain` over these Stripe objects (its lists by name) and our customers as they are stored. `settings` as it takes
+    them, in live mode unless they say otherwise."""
     with session_scope(database) as connection:
         ours = [
             {"id": str(row[0]), "name": row[1], "domain": row[2], "aliases": msgspec.json.decode(row[3]),
@@ -123,7 +124,8 @@ def explained_figures(
             for row in bulk.run(connection, "SELECT id, name, domain, aliases, environment FROM customers ORDER BY id")
         ]  # fmt: skip
         kept = dict(bulk.run(connection, "SELECT price_id, lookup_key FROM stripe_kept_lookup_keys").fetchall())
-    document = {"now": now, "our_customers": ours, "kept_lookup_keys": kept, "settings": {"livemode": livemode}, **objects}
+    settings = {"livemode": True} | settings
+    document = {"now": now, "our_customers": ours, "kept_lookup_keys": kept, "settings": settings, **objects}
     found = explain(document)["customers"]
     return {
         one["id"]: {**{name: one[name] for name in FIELDS}, "flags": msgspec.json.encode(one["flags"]).decode()}
