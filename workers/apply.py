@@ -18,7 +18,7 @@ from models.store.mirror import Key, MirrorRow
 from models.stripe_reader import completeness
 from models.stripe_reader.references import kept_keys_in
 from workers import ordering
-from workers.objects import CUSTOMER_OF, READERS, carry_over, resolve_discounts, whole_discounts
+from workers.objects import CUSTOMER_OF, READERS, carry_over, discounts_of, resolve_discounts, whole_discounts
 from workers.ordering import Known, ReadBounds, Verdict
 from workers.recompute import Overlay
 
@@ -124,7 +124,7 @@ def open_draft(connection: Connection, record: ConnectionRecord, parsed: Iterabl
     pairs = list(parsed)
     held = mirror.load_known(connection, record.id, {key for key, _ in pairs})
     draft = Draft(record, held)
-    bare = {name for _, value in pairs if value is not None for name in _bare_discounts(value)}
+    bare = {one.id for _, value in pairs if value is not None for one in discounts_of(value) if one.coupon is None}
     draft.discounts = mirror.load_discounts(connection, record.id, bare) if bare else {}
     prices = {item.price.id for _, value in pairs if isinstance(value, Subscription) for item in value.items if item.price}
     prices |= {key[1] for key, _ in pairs if key[0] == "price"}

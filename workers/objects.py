@@ -78,11 +78,12 @@ def options_may_have_changed(value: Any, held: Any | None, previous: Mapping[str
 
 
 def resolve_discounts(value: Any, known: Mapping[str, Discount]) -> Any:
-    """`value` with bare discount ids replaced by the discounts the mirror holds; unknown ones stay bare."""
+    """`value` with bare discount ids replaced by the discounts the mirror holds; unknown ones stay bare. A discount that no
+    longer shows its coupon (it was deleted) keeps the terms that the mirror holds of it: it runs on with them (F83)."""
     if isinstance(value, StripeCustomer):
-        if value.discount is None or value.discount.coupon_id or value.discount.id not in known:
+        if value.discount is None:
             return value
-        return msgspec.structs.replace(value, discount=known[value.discount.id])
+        return msgspec.structs.replace(value, discount=_resolved((value.discount,), known)[0])
     if not isinstance(value, Subscription):
         return value
     discounts = _resolved(value.discounts, known)
@@ -94,7 +95,15 @@ def resolve_discounts(value: Any, known: Mapping[str, Discount]) -> Any:
 
 
 def _resolved(discounts: tuple[Discount, ...], known: Mapping[str, Discount]) -> tuple[Discount, ...]:
-    return tuple(discount if discount.coupon_id else known.get(discount.id, discount) for discount in discounts)
+    return tuple(_whole(discount, known.get(discount.id)) for discount in discounts)
+
+
+def _whole(discount: Discount, held: Discount | None) -> Discount:
+    if held is None or (discount.coupon is not None and discount.coupon_id):
+        return discount
+    if discount.coupon_id is None:
+        return held
+    return msgspec.structs.replace(discount, coupon=held.coupon) if held.coupon_id == discount.coupon_id else discount
 
 
 def discounts_of(value: Any) -> list[Discount]:

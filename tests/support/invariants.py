@@ -25,8 +25,8 @@ class Invariants:
     """`check` raises AssertionError with the name of what is broken.
 
     I1, I2: the inbox holds exactly the delivered events, once each. I5: no mirror row goes away, changes without a higher
-    version, forgets what it covers, or comes back from its end; and, unless Stripe's reads were stale or torn, none shows a state
-    of its object that is older than one it showed before. I6: nothing of ours stands under the other connection.
+    version, forgets what it covers, or comes back from its end; and, unless Stripe's reads were stale or torn, none shows a
+    state of its object that is older than one it showed before. I6: nothing of ours stands under the other connection.
     """
 
     def __init__(self, world: World, delivered: set[str]) -> None:
@@ -38,11 +38,11 @@ class Invariants:
     def check(self, trace: list[str]) -> None:
         """Look at everything."""
         world = self._world
-        mirrored = " UNION ALL ".join(
-            f"SELECT '{kind}', id, connection_id, version, final, cover_seq, facts FROM {table}" for kind, table in TABLES.items()
-        )
+        columns = "id, connection_id, version, final, cover_seq, facts"
+        mirrored = " UNION ALL ".join(f"SELECT '{kind}', {columns} FROM {table}" for kind, table in TABLES.items())
         with session_scope(world.database) as connection:
-            stored = bulk.run(connection, "SELECT event_id FROM inbox WHERE connection_id = ?", [world.record.id]).scalars().all()
+            told = "SELECT event_id FROM inbox WHERE connection_id = ?"
+            stored = bulk.run(connection, told, [world.record.id]).scalars().all()
             status = "SELECT DISTINCT status FROM inbox WHERE connection_id = ?"
             strange = set(bulk.run(connection, status, [world.other.id]).scalars())
             rows = bulk.run(connection, mirrored).fetchall()

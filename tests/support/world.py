@@ -210,13 +210,16 @@ class World:
         with pytest.MonkeyPatch.context() as patch:
             for module in FP_MODULES:
                 patch.setattr(f"workers.{module}.fp", self.failpoint)
-            virtual = SimpleNamespace(monotonic=lambda: self.clock.time(), sleep=self._sleep, time_ns=None)
+            virtual = SimpleNamespace(monotonic=self._monotonic, sleep=self._sleep, time_ns=None)
             for module in ("stripe_api", "queue"):
                 patch.setattr(f"workers.{module}.time", virtual)
             patch.setattr(backfill, "open_api", lambda *_args, count=None, **_more: self.api(count))
             patch.setattr(backfill_stages, "WalkReaders", StepWalkReaders)
             patch.setattr(stripe, "enable_telemetry", False)
             yield self
+
+    def _monotonic(self) -> float:
+        return self.clock.time()
 
     def _sleep(self, seconds: float) -> None:
         self.clock.advance(seconds)
