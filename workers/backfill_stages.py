@@ -4,7 +4,6 @@ further back; what a complete walk didn't list; then matching and recomputing ev
 
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -17,17 +16,17 @@ from models.store.mirror import Key, load_owned
 from models.store.runs import Run
 from models.store.session import Database, session_scope
 from workers import recompute
+from workers.account_age import guess_oldest
 from workers.backfill_pages import Pages
 from workers.backfill_writer import EARLIER_MS, TRIES, Writer
 from workers.call_counter import CallCounter
+from workers.lists import FIRST_STRIPE_SECOND, RECENT_S
 from workers.stripe_api import StripeApi
 from workers.stripe_objects import Read, rows_of
-from workers.undecided import undecided
-from workers.walk_readers import INVOICES_OF, Item, WalkReaders, size_of
-from workers.walks import FIRST_STRIPE_SECOND, RECENT_S, Plan
+from workers.undecided import next_chunk, undecided
+from workers.walk_readers import Item, WalkReaders, size_of
+from workers.walks import Plan
 
-GUESSES = 6
-"""Reads of one object to find about when the account began: 15 years halved six times."""
 UNDATED_START_S = 300
 PAGE = 100
 BATCH = 250
@@ -109,7 +108,7 @@ class Stages:
 
     def _begin_anew(self, first: Read) -> None:
         start = first.lo_ms // 1000 if first.lo_ms is not None else self._now_ms() // 1000 - UNDATED_START_S
-        oldest = self._guess_oldest(first)
+        oldest = guess_oldest(self._api, first)
         self._plan = Plan(start, oldest)
         with session_scope(self._database) as connection:
             before = runs.last_complete_run(connection, self._run.connection_id)
@@ -120,20 +119,6 @@ class Stages:
         }  # fmt: skip
         with self._writer.writing(**moves) as connection:
             runs.note_reconnected(connection, self._run.connection_id)
-
-    def _guess_oldest(self, first: Read) -> int | None:
-        rows = rows_of(first)
-        if first.data.get("has_more") is not True or not isinstance(rows[0].get("created"), int):
-            return None
-        low, high = FIRST_STRIPE_SECOND, rows[0]["created"]
-        for _ in range(GUESSES):
-            middle = (low + high) // 2
-            found = rows_of(self._api.read("/v1/customers", {"limit": 1, "created": {"lt": middle}}, "probe"))
-            if found and isinstance(found[0].get("created"), int):
-                high = found[0]["created"]
-            else:
-                low = middle
-        return low
 
     # --- the lists -----------------------------------------------------------------------------------
 
@@ -215,7 +200,7 @@ class Stages:
             open_ = self._undecided()
             if self._pages_of_older_invoices() >= len(open_):
                 self._in_chunks(
-                    lambda after: _next_chunk(open_, after), lambda done: self._progress("deciding", done, len(open_))
+                    lambda after: next_chunk(open_, after), lambda done: self._progress("deciding", done, len(open_))
                 )
                 return
             self._plan.add("invoices_older")
@@ -310,10 +295,3 @@ class Stages:
                 runs.log_problems(connection, self._run, problem, self._now_ms(), "error")
             self._writer.flush(connection)
         self._run.expected_objects = self._run.objects
-
-
-def _next_chunk(ids: list[str], after: str) -> tuple[list[Key], str | None]:
-    """The next of these customers behind `after`, as wants for their paid invoices."""
-    begin = bisect_right(ids, after)
-    chunk = ids[begin : begin + PAGE]
-    return [(INVOICES_OF, key) for key in chunk], chunk[-1] if chunk else None

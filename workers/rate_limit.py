@@ -61,6 +61,9 @@ class Limiter(Protocol):
     def take(self, endpoint: str) -> float:
         """0.0: go. Else the seconds to wait before asking again; nothing was taken."""
 
+    def close(self) -> None:
+        """Give back what is held."""
+
 
 class NoLimit:
     """Lets everything through (tests, and reads of files)."""
@@ -68,6 +71,9 @@ class NoLimit:
     def take(self, endpoint: str) -> float:
         """Always 0.0."""
         return 0.0
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class LocalBuckets:

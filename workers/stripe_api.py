@@ -9,7 +9,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import stripe
@@ -29,7 +28,20 @@ from models.store.session import Database, session_scope
 from workers.queue import Breaker
 from workers.rate_limit import Limiter, NoLimit, open_limiter
 from workers.stripe_http import Answer, CursorGone, Throttled, Transport, endpoint_of, object_path, read_answer, read_bounds
-from workers.stripe_objects import EMBEDDED, OBJECTS, PAGE, Cursor, Read, is_truncated, less_expanded, next_cursor, rows_of
+from workers.stripe_objects import (
+    EMBEDDED,
+    OBJECTS,
+    PAGE,
+    PATIENT,
+    Cursor,
+    Patience,
+    Read,
+    is_truncated,
+    less_expanded,
+    next_cursor,
+    rows_of,
+    still_expanded,
+)
 
 Count = Callable[[str, str], None]
 
@@ -43,19 +55,6 @@ class ApiRecord(Protocol):
     def api_base(self) -> str: ...
     @property
     def api_version(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long one read is tried again: at most `attempts` failures and `seconds` of trouble; 429s only `throttled_s`."""
-
-    attempts: int = 4
-    seconds: float = 15.0
-    throttled_s: float = 20.0
-
-
-PATIENT = Patience(attempts=8, seconds=60.0, throttled_s=90.0)
-"""For a backfill: hundreds of pages, each of which must come through."""
 
 
 class _Courier(stripe.HTTPClient):
@@ -125,8 +124,9 @@ class StripeApi:
         self.close()
 
     def close(self) -> None:
-        """Close the connections to Stripe."""
+        """Close the connections to Stripe and to the buckets."""
         self._courier.close()
+        self._limiter.close()
 
     # --- one read ---------------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ class StripeApi:
         less, lost = dict(self._less), set[str]()
         wanted = list(params.pop("expand", ()))
         while True:
-            expand = [name for name in (_still(name, less) for name in wanted) if name]
+            expand = [name for name in (still_expanded(name, less) for name in wanted) if name]
             try:
                 read = self.read(path, {**params, "expand": expand} if expand else params, purpose)
             except StripePermissionMissing as error:
@@ -269,14 +269,6 @@ class StripeApi:
             rows |= {row["id"]: row for row in rows_of(last)}
         read.data[name] = {**read.data[name], "data": list(rows.values()), "has_more": False}
         return Read(read.data, *((read.lo_ms, last.hi_ms) if read.has_date and last.has_date else (None, None)))
-
-
-def _still(name: str, less: Mapping[str, str | None]) -> str | None:
-    """What is left of an expansion."""
-    left: str | None = name
-    while left is not None and left in less:
-        left = less[left]
-    return left
 
 
 def open_api(

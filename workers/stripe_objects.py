@@ -1,5 +1,7 @@
 """What is asked of Stripe for each kind of object, and the shape of what comes back (STRIPE 2.4, 5.3). Pure."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 PURPOSES = ("backfill", "refetch", "failure_reason", "reference", "probe", "census")
@@ -37,6 +39,19 @@ _LESS = {
 }
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long one read is tried again: at most `attempts` failures and `seconds` of trouble; 429s only `throttled_s`."""
+
+    attempts: int = 4
+    seconds: float = 15.0
+    throttled_s: float = 20.0
+
+
+PATIENT = Patience(attempts=8, seconds=60.0, throttled_s=90.0)
+"""For a backfill: hundreds of pages, each of which must come through."""
+
+
 class Read(NamedTuple):
     """One read: plain JSON, and the milliseconds on Stripe's clock between which it was true (FAULTS 4.1); None and None when
     the answer had no `Date`: nothing is known of its time."""
@@ -64,6 +79,15 @@ def rows_of(page: Read) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)] if isinstance(rows, list) else []
 
 
+def drop_lines(page: Read) -> None:
+    """Forget the lines of invoices: no rule reads them, and they are more than half of a page."""
+    for row in rows_of(page):
+        row.pop("lines", None)
+        nested = row.get("latest_invoice")
+        if isinstance(nested, dict):
+            nested.pop("lines", None)
+
+
 def next_cursor(page: Read) -> Cursor | None:
     """Where the list goes on after this page; None when it was the last."""
     rows = rows_of(page)
@@ -77,6 +101,14 @@ def less_expanded(expand: list[str], permission: str | None) -> dict[str, str | 
     """The expansions that go away with a permission (all when Stripe didn't name it) and what may stand in their place."""
     words = _NEEDS.get(permission, ()) if permission else ("",)
     return {name: _LESS.get(name) for name in expand if any(word in name for word in words)}
+
+
+def still_expanded(name: str, less: Mapping[str, str | None]) -> str | None:
+    """What is left of an expansion once `less` (from `less_expanded`) holds; None: nothing."""
+    left: str | None = name
+    while left is not None and left in less:
+        left = less[left]
+    return left
 
 
 def is_truncated(page_or_object: dict[str, Any], name: str) -> bool:

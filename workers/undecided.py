@@ -1,5 +1,6 @@
 """Which Stripe customers a paid invoice older than 35 days may still decide about (RULES 6, STRIPE 5.4 step 5)."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from sqlalchemy import Connection
@@ -9,9 +10,12 @@ from models.domain.status import payment_state
 from models.domain.types import Invoice
 from models.store import walked
 from models.store.connections import ConnectionRecord
-from models.store.mirror import load_owned
+from models.store.mirror import Key, load_owned
 from workers import recompute
-from workers.walks import RECENT_S
+from workers.lists import RECENT_S
+from workers.walk_readers import INVOICES_OF
+
+CHUNK = 100
 
 
 def undecided(connection: Connection, record: ConnectionRecord, start: int, after: str) -> tuple[list[str], str | None]:
@@ -55,3 +59,10 @@ def _is_open(invoices: Iterable[Invoice], start: int) -> bool:
     if state.deciding is None or state.deciding.created is None:
         return True
     return state.status != "paid" and state.deciding.created < start - RECENT_S
+
+
+def next_chunk(ids: list[str], after: str) -> tuple[list[Key], str | None]:
+    """The next of these customers behind `after`, as wants for their paid invoices."""
+    begin = bisect_right(ids, after)
+    chunk = ids[begin : begin + CHUNK]
+    return [(INVOICES_OF, key) for key in chunk], chunk[-1] if chunk else None

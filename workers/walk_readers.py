@@ -6,6 +6,7 @@ Each takes `cover` before it sends (FAULTS 4.1), with no transaction open while 
 
 import queue
 import threading
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,14 +14,18 @@ from models.errors import PivotalError, StripePermissionMissing, StripeStopped, 
 from models.store import claims
 from models.store.mirror import Key, load_known
 from models.store.session import Database, session_scope
+from workers.lists import Walk
 from workers.ordering import ReadBounds
 from workers.stripe_api import StripeApi
-from workers.stripe_objects import Cursor, Read, next_cursor, rows_of
-from workers.walks import Plan, Walk, Window
+from workers.stripe_objects import Cursor, Read, drop_lines, next_cursor, rows_of
+from workers.walks import Plan, Window
 
-THREADS = 8
-AHEAD = 4
-"""Pages that may wait for the writer: with those in the readers' hands about 12, some 20 MB."""
+THREADS = 12
+AT_LEAST = 3
+WRITE_S = 0.02
+"""About what the writer needs for a page: with answers in 300 ms all readers are of use."""
+AHEAD = 3
+"""Pages that may wait for the writer: with those in the readers' hands about 16, some 20 MB."""
 INVOICES_OF = "invoices_of"
 """Stands for an object type in a want: the paid invoices of a Stripe customer, newest first."""
 _REFERENCES = {"price", "product", "coupon", "customer"}
@@ -74,7 +79,8 @@ class WalkReaders:
         self._database, self._api, self.plan, self._stop = database, api, plan, stop
         self._items: queue.Queue[Item] = queue.Queue(AHEAD)
         self._wants: queue.SimpleQueue[Key] = queue.SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, name=f"walk-{n}", daemon=True) for n in range(threads)]
+        self._threads = [threading.Thread(target=self._work, args=(n,), name=f"walk-{n}", daemon=True) for n in range(threads)]
+        self._seconds = 0.0
         self.wanted: dict[Key, None] = {}
 
     def start(self) -> None:
@@ -112,10 +118,16 @@ class WalkReaders:
 
     # --- a thread ----------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _useful(self) -> int:
+        """How many readers keep the writer busy: few when Stripe answers at once, for each holds a page in memory."""
+        return max(AT_LEAST, int(self._seconds / WRITE_S))
+
+    def _work(self, number: int) -> None:
         try:
             while not self._stop.is_set():
-                if not self._fetch_wanted():
+                if number >= self._useful():
+                    self._stop.wait(0.05)
+                elif not self._fetch_wanted():
                     found = self.plan.take(0.05)
                     if found is not None:
                         self._walk(*found)
@@ -148,12 +160,15 @@ class WalkReaders:
         goes_on = True
         while goes_on and not self._stop.is_set():
             cover = self._cover()
+            asked = time.monotonic()
             try:
                 read = self._api.page(walk.path, window.params(walk.params), "backfill", window.at)
             except StripePermissionMissing as error:
                 self._put(Denied(walk, error))
                 window.read = True
                 return
+            self._seconds += (time.monotonic() - asked - self._seconds) / 8  # a moving average; a lost update is harmless
+            drop_lines(read)
             following = next_cursor(read)
             goes_on = self.plan.advance(window, rows_of(read), following)
             self._put(Page(walk, window, read, ReadBounds(read.lo_ms, read.hi_ms, cover), following, not goes_on))
@@ -167,6 +182,7 @@ class WalkReaders:
         except queue.Empty:
             return False
         cover, version = self._known(key)
+        asked = time.monotonic()
         try:
             read = self._read(key)
         except StripeStopped:
@@ -178,6 +194,7 @@ class WalkReaders:
         except PivotalError as error:  # an id that can't be one of Stripe's
             self._put(Fetched(key, None, ReadBounds(None, None, cover, version), StripeTrouble(str(error))))
         else:
+            self._seconds += (time.monotonic() - asked - self._seconds) / 8
             self._put(Fetched(key, read, ReadBounds(read.lo_ms, read.hi_ms, cover, version)))
         return True
 

@@ -17,7 +17,7 @@ from tests.fake_stripe.keys import ALL_READS
 from tests.fake_stripe.server import FakeStripe
 from tests.support.backfilled import START, backfill, fill, lifted, on_first, rows
 from tests.support.pipeline import Pipeline, expected_figures
-from workers import backfill_stages, walks
+from workers import backfill_stages, walk_readers, walks
 from workers.stripe_api import Patience
 
 
@@ -282,6 +282,7 @@ def test_windows_of_a_list_are_walked_by_several_readers_without_a_gap(
     pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch, date: bool
 ) -> None:
     monkeypatch.setattr(walks, "WORTH_CUTTING", 20)
+    monkeypatch.setattr(walk_readers, "AT_LEAST", 8)
     fill(fake, pipeline, Shape(ours=330, unmatched=20, personal=5, no_email=2, collisions=3, subdomains=3))
     fake.server.latency = 0.03
     fake.api.send_date = date

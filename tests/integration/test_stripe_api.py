@@ -351,7 +351,7 @@ def test_waiting_ends_when_the_process_stops(stripe):
 
 def test_the_limiter_is_asked_before_each_request_and_waited_for(stripe):
     asked, waits = [], [0.2, 0.1, 0.0, 0.0]
-    limiter = SimpleNamespace(take=lambda endpoint: asked.append(endpoint) or waits.pop(0))
+    limiter = SimpleNamespace(take=lambda endpoint: asked.append(endpoint) or waits.pop(0), close=lambda: None)
     stripe.then(refuse(500))
     with open_at(stripe.base, limiter=limiter) as api:
         api.read("/v1/subscriptions/sub_1")

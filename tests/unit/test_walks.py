@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers import walks
+from workers.lists import ALWAYS, walks_of
 from workers.stripe_http import endpoint_of, object_path
 from workers.stripe_objects import Cursor, less_expanded
-from workers.walks import ALWAYS, Plan, Step, walks_of
+from workers.walks import Plan, Step
 
 START = 1_790_000_000
 PAGE = 5
