@@ -61,6 +61,11 @@ def renew_leases(connection: Connection, names: Collection[str], token: str, now
         raise LostLease(f"the lease on {', '.join(sorted(names))} went to somebody else")
 
 
+def lease_until(connection: Connection, name: str) -> int:
+    """Until when somebody holds this lease (ms); 0 when nobody does."""
+    return int(bulk.run(connection, "SELECT until_ms FROM leases WHERE name = ?", [name]).scalar() or 0)
+
+
 def release_leases(connection: Connection, names: Collection[str], token: str) -> None:
     """Give leases back; quiet where they are somebody else's by now."""
     marks = ", ".join("?" * len(names))

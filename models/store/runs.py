@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from models.errors import Refused
 from models.store import bulk, claims
@@ -17,6 +17,7 @@ from models.tables import SyncLog, SyncRun
 LEASE_MS: Final = 60_000
 RESUMABLE_MS: Final = 24 * 3600_000
 """An unfinished run older than this isn't taken up again: what it saw is too old to be worth its cursor."""
+AGAIN_MS: Final = 5 * 60_000
 LOG_LIMIT: Final = 1_000
 _DECODER = msgspec.json.Decoder(dict[str, Any])
 
@@ -63,7 +64,7 @@ def begin_run(connection: Connection, connection_id: int, token: str, now_ms: in
         save_run(connection, last, now_ms)
         return last
     if last is not None and last.state == "running":
-        end_run(connection, last, "failed", "given up: it stopped long ago", now_ms)
+        end_run(connection, last, "failed", "given up: it was cut short", now_ms)
     bulk.run(
         connection, "DELETE FROM sync_seen WHERE run_id IN (SELECT id FROM sync_runs WHERE connection_id = ?)", [connection_id]
     )
@@ -79,8 +80,27 @@ def begin_run(connection: Connection, connection_id: int, token: str, now_ms: in
 
 
 def _can_be_taken_up(run: Run, now_ms: int) -> bool:
-    unfinished = run.state in {"running", "stopped"} or (run.state == "failed" and run.cursor.get("passing") is True)
-    return unfinished and bool(run.cursor.get("start")) and now_ms - run.started_ms < RESUMABLE_MS
+    return _is_unfinished(run, now_ms) and bool(run.cursor.get("start"))
+
+
+def _is_unfinished(run: Run, now_ms: int) -> bool:
+    cut_short = run.state in {"running", "stopped"} or (run.state == "failed" and run.cursor.get("passing") is True)
+    return cut_short and now_ms - run.started_ms < RESUMABLE_MS
+
+
+def left_off(connection: Connection, now_ms: int) -> list[int]:
+    """Connections whose last backfill was cut short and nobody carries on: killed, stopped with its process, or failed five
+    minutes ago by trouble that passes. Starting it takes it up (F92)."""
+    keys = connection.execute(select(func.max(SyncRun.id)).where(SyncRun.kind == "backfill").group_by(SyncRun.connection_id))
+    found = []
+    for (key,) in keys.all():
+        run = load_run(connection, key)
+        if run is None or not _is_unfinished(run, now_ms) or state_of(connection, run.connection_id) != "active":
+            continue
+        held = claims.lease_until(connection, lease_name(run.connection_id)) > now_ms
+        if not held and (run.state != "failed" or (run.finished_ms or 0) < now_ms - AGAIN_MS):
+            found.append(run.connection_id)
+    return found
 
 
 def latest_run(connection: Connection, connection_id: int) -> Run | None:

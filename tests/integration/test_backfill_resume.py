@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import Refused
 from models.settings import AppSettings
-from models.store import bulk
+from models.store import bulk, runs
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
 from tests.fake_stripe.clock import Clock
@@ -132,9 +132,32 @@ def test_an_old_unfinished_run_is_given_up_and_a_new_one_begins(
     result = backfill(pipeline)
     assert (result.state, result.resumed, result.run_id) == ("complete", False, 2)
     assert rows(pipeline, "SELECT state, error FROM sync_runs ORDER BY id") == [
-        ("failed", "given up: it stopped long ago"), ("complete", None),
+        ("failed", "given up: it was cut short"), ("complete", None),
     ]  # fmt: skip
     assert pipeline.stored() == pipeline.expected()
+
+
+@pytest.mark.fault("F92")
+def test_a_run_that_nobody_carries_on_is_found(pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def left_off() -> list[int]:
+        with session_scope(pipeline.database) as connection:
+            return runs.left_off(connection, pipeline.tools.now_ms())
+
+    fill(fake, pipeline, TINY)
+    assert left_off() == []
+    with dies_at(monkeypatch, "after_backfill_commit", 3):
+        backfill(pipeline, progress=on_first(lambda: left_off() == [] or pytest.fail("it is being carried on")))
+    assert left_off() == [], "its lease may still be somebody's"
+    fake.clock.advance(LEASE_S)
+    assert left_off() == [pipeline.record.id]
+    fake.faults.order("status", status=503, count=None)
+    assert backfill(pipeline).state == "failed"
+    assert left_off() == [], "it is left alone for five minutes"
+    fake.clock.advance(301)
+    assert left_off() == [pipeline.record.id]
+    fake.faults.clear()
+    assert backfill(pipeline).state == "complete"
+    assert left_off() == []
 
 
 def test_a_bug_of_ours_fails_the_run_and_gives_the_lease_back(
