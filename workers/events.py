@@ -148,13 +148,22 @@ def _weigh(weighed: Weighed, key: Key, item: Item) -> None:
     verdict = ordering.decide_event(draft.known(key), occurrence)
     if verdict is Verdict.REFETCH and value is not None and _tied(draft, key, occurrence):
         verdict = _break_tie(draft, key, value, row, usable=usable)
-    if row.type == "invoice_payment.paid" and status_of(draft.value(key)) == "paid":
-        verdict = Verdict.SUPERSEDED  # a part of what we hold as paid in full: a read could bring nothing
+    if row.type == "invoice_payment.paid" and _told_by_invoice(draft.value(key), event.object):
+        verdict = Verdict.SUPERSEDED
     if verdict is Verdict.REFETCH:
         weighed.waits.setdefault(row.seq, set()).add(key)
         return
     _put(draft, key, item, value, (occurrence, verdict))
     weighed.ends[row.seq] = "applied" if verdict in {Verdict.APPLY, Verdict.TOMBSTONE} else "superseded"
+
+
+def _told_by_invoice(held: Invoice | None, payment: Mapping[str, Any]) -> bool:
+    """Whether a payment needs no read of its invoice: that is held as paid, or this payment covers what remains, so that
+    `invoice.paid` comes beside it. Only a part payment changes the invoice with no other event that says so (STRIPE 3.1)."""
+    if held is None or held.status == "paid":
+        return held is not None
+    amount, remaining = payment.get("amount_paid"), held.amount_remaining
+    return held.status == "open" and remaining is not None and type(amount) is int and amount >= remaining
 
 
 def _usable(draft: Draft, key: Key, value: Any, event: Event) -> bool:

@@ -140,6 +140,8 @@ def _sqlite_engine(url: str, role: str, pool_size: int) -> Engine:
 
 def _postgres_engine(url: str, role: str, pool_size: int) -> Engine:
     options = "-c timezone=UTC -c synchronous_commit=on"
+    if role == "worker":  # a worker paused inside a transaction must not hold its successor's rows for ever
+        options += " -c idle_in_transaction_session_timeout=30000 -c lock_timeout=15000"
     if role == "web":  # FAULTS 6: far below gunicorn's time-out and Stripe's
         options += " -c statement_timeout=1500 -c lock_timeout=1000"
     return create_engine(

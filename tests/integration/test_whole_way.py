@@ -145,3 +145,23 @@ def test_an_unmatched_stripe_customer_shows_what_it_would_bring(pipeline: Pipeli
     assert (found.outcome, found.reason, found.mrr, found.plan) == (
         "unmatched", "no_customer_with_domain", 140000, "growth_monthly",
     )  # fmt: skip
+
+
+def test_renewals_met_one_event_at_a_time_cost_no_read(pipeline: Pipeline, fake: FakeStripe) -> None:
+    fake.deliver_to(lambda body, headers: 200, auto=False)
+    fake.change.step_seconds = 2
+    pipeline.add_customers("acme.com")
+    price = fake.change.create_price(fake.change.create_product("Growth"), 140000, lookup_key="growth_monthly")
+    subscription = fake.change.subscribe(fake.change.create_customer("ap@acme.com"), price)
+    pipeline.receive(bodies(fake))
+    pipeline.drain_all()
+    before, reads = len(fake.deliveries[0].pending()), fake.reads.total
+    for _ in range(3):
+        fake.clock.advance(40)
+        fake.change.renew(subscription)
+    for body in bodies(fake, before):
+        pipeline.receive([body])
+        pipeline.drain()
+    assert pipeline.counts().get("pending", 0) == 0
+    assert fake.reads.total == reads
+    assert pipeline.stored() == pipeline.expected()
