@@ -119,10 +119,16 @@ def _carry_out(stages: Stages) -> tuple[str, Exception | None]:
 
 
 def _end(database: Database, run: Run, token: str, state: str, error: Exception | None, *, now_ms: int) -> None:
-    """Write how the run ended and give the lease back. Whoever lost the lease leaves the run to its new owner."""
-    if isinstance(error, LostLease):
+    """Write how the run ended and give the lease back. Whoever lost the lease, even just now, leaves the run to others."""
+    try:
+        if isinstance(error, LostLease):
+            raise error
+        _write_end(database, run, token, state, error, now_ms=now_ms)
+    except LostLease:
         run.state, run.error = "failed", "another process has taken this run over"
-        return
+
+
+def _write_end(database: Database, run: Run, token: str, state: str, error: Exception | None, *, now_ms: int) -> None:
     text = None if error is None else str(error) if isinstance(error, PivotalError) else type(error).__name__
     lease = runs.lease_name(run.connection_id)
     with session_scope(database, write=True) as connection:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from models.domain.types import StripeCustomer, Subscription
 from models.errors import Conflict, Refused, Unreadable
-from models.store import claims, runs, walked
+from models.store import claims, customers, runs, walked
 from models.store.connections import ConnectionRecord
 from models.store.failpoints import fp
 from models.store.mirror import Key
@@ -123,6 +123,7 @@ class Writer:
             try:
                 with self.writing(len(rows), **moves(drafted.refetch)) as connection:
                     drafted.draft.write(connection)
+                    self._make_due(connection, drafted.draft)
                     self._note_shown(connection, drafted, rows)
                     if drafted.problems:
                         runs.log_problems(connection, self.run, drafted.problems, self.now_ms())
@@ -161,6 +162,12 @@ class Writer:
             return set()
         lacking = missing_reads(connection, draft, dict(enumerate(changed)))
         return {need for needs in lacking.values() for need in needs if need[0] in _REFERENCES}
+
+    def _make_due(self, connection: Connection, draft: Draft) -> None:
+        """Whom we know already is recomputed soon, not only at the end of the run: a run may end before it, and the events that
+        told of the same change are superseded by what it read."""
+        cause = "baseline" if self.run.cursor.get("baseline") else "backfill"
+        customers.make_due(connection, self.record.id, draft.touched, cause)
 
     def _note_shown(self, connection: Connection, drafted: Drafted, rows: Sequence[Row]) -> None:
         dated = all(row.bounds.lo_ms is not None for row in rows if row.listed)

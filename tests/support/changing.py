@@ -18,8 +18,9 @@ class Account:
         self.fake, self.do, self.rng = fake, fake.change, rng
         self._kinds: dict[Callable[[], Any], float] = {
             self.quantity: 10, self.price: 8, self.add_item: 3, self.remove_item: 3, self.fail: 7, self.recover: 6,
-            self.renew: 4, self.cancel: 3, self.cancel_later: 3, self.keep: 2, self.pause_collection: 3, self.resume_collection: 2,
-            self.pause: 2, self.resume: 2, self.discount_subscription: 4, self.discount_customer: 3, self.discount_item: 2,
+            self.renew: 4, self.cancel: 3, self.cancel_later: 3, self.keep: 2, self.pause_collection: 3,
+            self.resume_collection: 2, self.pause: 2, self.resume: 2, self.discount_subscription: 4,
+            self.discount_customer: 3, self.discount_item: 2,
             self.remove_discount: 4, self.move: 5, self.rename: 2, self.delete_customer: 1, self.rename_product: 4,
             self.transfer_key: 2, self.rename_key: 2, self.bill: 4, self.draft: 1, self.delete_draft: 2, self.void: 3,
             self.uncollectible: 2, self.process: 2, self.pay: 4, self.end_trial: 3, self.status: 2, self.new: 5,

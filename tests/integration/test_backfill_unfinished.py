@@ -1,0 +1,70 @@
+"""A backfill that doesn't come to its end leaves nothing behind that is wrong (found by random histories)."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from models.settings import AppSettings
+from models.store.keys import Keyring
+from models.store.session import Database
+from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.server import FakeStripe
+from tests.support.backfilled import START, Killed, backfill, dies_at, lifted, on_first
+from tests.support.pipeline import Pipeline
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeStripe]:
+    with FakeStripe(seed=7, clock=Clock(START)) as fake:
+        fake.deliver_to(lambda _body, _headers: 200, auto=False)
+        yield fake
+
+
+@pytest.fixture
+def pipeline(database: Database, settings: AppSettings, keyring: Keyring, fake: FakeStripe) -> Iterator[Pipeline]:
+    line = Pipeline(database, lifted(settings), keyring, fake)
+    yield line
+    line.close()
+
+
+def told(fake: FakeStripe) -> list[bytes]:
+    deliveries = fake.deliveries[0]
+    return [deliveries.signed(deliveries.take().event_id)[0] for _ in deliveries.pending()]
+
+
+@pytest.mark.fault("F55", "F73", "F74")
+def test_what_a_killed_backfill_wrote_reaches_the_figures_without_being_taken_up(
+    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pages supersede the events that tell of the same change, so nobody else would recompute that customer."""
+    ids = pipeline.add_customers("acme.com")
+    change = fake.change
+    price = change.create_price(change.create_product("Growth"), 10_000, lookup_key="growth")
+    subscription = change.subscribe(change.create_customer("ap@acme.com"), price)
+    pipeline.receive(told(fake))
+    pipeline.drain_all()
+    fake.clock.advance(10)
+    change.change_quantity(subscription, 5)
+    pipeline.receive(told(fake))
+    with dies_at(monkeypatch, "backfill_recompute", 1), pytest.raises(Killed):
+        backfill(pipeline)
+    pipeline.drain_all()
+    assert pipeline.stored()[str(ids["acme.com"])]["mrr"] == 50_000
+    assert pipeline.stored() == pipeline.expected()
+
+
+@pytest.mark.fault("F57", "F92")
+def test_a_run_whose_lease_ran_out_as_it_stopped_says_so(pipeline: Pipeline, fake: FakeStripe) -> None:
+    fake.change.create_customer("ap@acme.com")
+    stop = threading.Event()
+
+    def overslept() -> None:
+        stop.set()
+        fake.clock.advance(61)
+
+    result = backfill(pipeline, stop=stop, progress=on_first(overslept, "reading"))
+    assert (result.state, result.exit_code) == ("failed", 1)
+    assert "taken this run over" in (result.error or "")
+    fake.clock.advance(61)
+    assert backfill(pipeline).state == "complete"
