@@ -6,7 +6,6 @@ run stands and proves its lease. Then come the objects no list decides, then eve
 
 import contextlib
 import gc
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from models.errors import DatabaseAway, LostLease, PivotalError, Refused, Stripe
 from models.settings import AppSettings
 from models.store import claims, runs
 from models.store.connections import load_connection, note_disconnected
+from models.store.holders import holder_token
 from models.store.keys import Keyring
 from models.store.logs import log
 from models.store.runs import Run
@@ -77,7 +77,7 @@ def run_backfill(
         SettingsError: its key was sealed with an encryption key we don't have.
         DatabaseAway: the run stays as it stands and can be taken up.
     """
-    token = secrets.token_hex(12)
+    token = holder_token()
     started = time.monotonic()
     with session_scope(database) as connection:
         record = load_connection(connection, connection_id)

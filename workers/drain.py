@@ -19,6 +19,7 @@ from models.store import claims
 from models.store.claims import Outcome, Pending
 from models.store.connections import load_connection, note_deauthorized, note_events
 from models.store.failpoints import fp
+from models.store.holders import holder_token
 from models.store.keys import Keyring
 from models.store.logs import log
 from models.store.mirror import Key
@@ -71,7 +72,7 @@ class Drainer:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._database = tools.database
-        self._token = secrets.token_hex(12)
+        self._token = holder_token()
         self._lasts_ms = tools.settings.lease_ms
         self._held: set[int] = set()
         self._floor = 0

@@ -1,6 +1,5 @@
 """The clock: sweep, due changes, FX, retention. Several may run; a lease per task lets one act at a time (F61)."""
 
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.errors import PivotalError
 from models.settings import AppSettings
 from models.store import claims, customers, fx, retention
+from models.store.holders import holder_token
 from models.store.logs import log
 from models.store.session import session_scope
 from workers.drain import Tools
@@ -93,7 +93,7 @@ class Clock:
     def __init__(self, tools: Tools, tasks: tuple[Task, ...] | None = None) -> None:
         self._tools = tools
         self._tasks = tasks or tasks_of(tools.settings)
-        self._token = secrets.token_hex(12)
+        self._token = holder_token()
         self._next = dict.fromkeys((task.name for task in self._tasks), 0.0)
 
     def run(self, stop: threading.Event) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from models.errors import LostLease
 from models.store import bulk
+from models.store.holders import is_gone
 
 
 class Pending(NamedTuple):
@@ -35,14 +36,25 @@ class Outcome(NamedTuple):
 
 
 def acquire_lease(connection: Connection, name: str, token: str, now_ms: int, lasts_ms: int) -> bool:
-    """Take the lease unless somebody else holds it still. Check and act are one statement (S68)."""
+    """Take the lease unless somebody else holds it still; a holder whose process is gone holds nothing. Check and act are one
+    statement (S68)."""
     result = bulk.run(
         connection,
         "INSERT INTO leases AS old (name, token, until_ms) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"
         " SET token = excluded.token, until_ms = excluded.until_ms WHERE old.until_ms <= ? OR old.token = excluded.token",
         [name, token, now_ms + lasts_ms, now_ms],
     )
-    return int(result.rowcount) == 1
+    if int(result.rowcount) == 1:
+        return True
+    held = bulk.run(connection, "SELECT token FROM leases WHERE name = ?", [name]).scalar()
+    if held is None or not is_gone(held):
+        return False
+    taken = bulk.run(
+        connection,
+        "UPDATE leases SET token = ?, until_ms = ? WHERE name = ? AND token = ?",
+        [token, now_ms + lasts_ms, name, held],
+    )
+    return int(taken.rowcount) == 1
 
 
 def renew_leases(connection: Connection, names: Collection[str], token: str, now_ms: int, lasts_ms: int) -> None:
