@@ -28,6 +28,15 @@ for _name in AppSettings.model_fields:  # settings of whoever runs the tests are
 os.environ["TESTING"] = "1"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests say of their counts and seeds, `record_property("said", "…")`, also from other processes."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    said = {value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "said"}
+    if said:
+        terminalreporter.section("counts")
+        terminalreporter.write_line("\n".join(sorted(map(str, said))))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     """The PostgreSQL server of this test process."""

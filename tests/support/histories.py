@@ -82,6 +82,7 @@ class History:
         self.events: list[Event] = []
         self.delivered: set[str] = set()
         self.must_read_all = False
+        self.unfinished = False  # a backfill was killed or failed: somebody takes it up
         self.checked = Invariants(self.world, self.delivered)
 
     # --- the whole -----------------------------------------------------------------------------------
@@ -246,13 +247,15 @@ class History:
                 world.database, world.keyring, world.settings, world.record.id, now_ms=world.now_ms, patience=SHORT
             )
         except Crash:
+            self.unfinished = True
             return "crashed"
         except Refused as error:
             return str(error)
         finally:
             self.depth -= 1
+        self.unfinished = result.state != "complete"
         self.trace.append(f"    backfill {result.state} {result.error or ''}")
-        return "resumed" if result.resumed else result.state
+        return "resumed" if result.resumed and result.state == "complete" else result.state
 
     # --- in between ----------------------------------------------------------------------------------
 
@@ -285,8 +288,8 @@ class History:
         for event in self.told:
             self._send(event)
         self._settle()
-        if self.must_read_all:
-            self._read_all()
+        if self.must_read_all or self.unfinished:
+            self._read_all({"complete"} if self.must_read_all else {"complete", "resumed"})
             self._settle()
         self._compare()
         self._once_more()
@@ -308,11 +311,11 @@ class History:
         self.must_read_all = True
         return True
 
-    def _read_all(self) -> None:
-        """A whole full sync: one that goes on where a killed one was left has lists from before the last loss."""
+    def _read_all(self, enough: set[str]) -> None:
+        """A full sync. After a loss a whole one: what a killed one goes on with are lists from before it."""
         for _ in range(SETTLE_ROUNDS):
             self.world.clock.advance(65)
-            if (ended := self._backfill()) == "complete":
+            if (ended := self._backfill()) in enough:
                 return
         raise Diverged(f"no backfill came to its end: {ended}")
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,15 +101,14 @@ def test_a_tie_is_broken_only_by_a_status_that_nothing_turns_back(kind: str, hel
 
 
 @pytest.mark.fault("F03", "F04", "F06", "F09", "F48", "F56", "F58", "F70", "F73")
-def test_simulated_histories_converge(capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulated_histories_converge(record_property: Callable[[str, object], None]) -> None:
     count = int(os.environ.get("HISTORIES", "20000"))
     first = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
     kept = [int(line) for line in KEPT.read_text().split()]
     found = [*failing(range(first, first + count)), *(seed for seed in kept if failing(range(seed, seed + 1)))]
     if found:
         KEPT.write_text("\n".join(map(str, sorted({*kept, *found}))) + "\n")
-    with capsys.disabled():
-        print(f"\nordering: {count} histories from seed {first} and {len(kept)} kept seeds, {len(found)} diverged")
+    record_property("said", f"ordering: {count} histories from seed {first} and {len(kept)} kept ones, {len(found)} diverged")
     assert not found
 
 
