@@ -187,6 +187,34 @@ def roll_webhook_secret(connection: Connection, keyring: Keyring, connection_id:
     )
 
 
+def replace_api_key(
+    connection: Connection, keyring: Keyring, connection_id: int, api_key: str, *, allow_secret_key: bool = False
+) -> None:
+    """Take a new API key of the same account; a disconnected connection is active again. What the key before lacked is
+    forgotten.
+
+    Raises:
+        BadInput: no key that can be used, or one of the other mode.
+        NotFound: no such connection, or it was removed.
+    """
+    statement = select(Table.mode).where(Table.id == connection_id, Table.state != "removed").with_for_update()
+    mode = connection.execute(statement).scalar()
+    if mode is None:
+        raise NotFound(f"there is no connection {connection_id}")
+    check_api_key(api_key, mode, allow_secret_key=allow_secret_key)
+    connection.execute(
+        update(Table)
+        .where(Table.id == connection_id)
+        .values(
+            key_sealed=keyring.seal(api_key),
+            key_hint=api_key[-4:],
+            state="active",
+            state_reason=None,
+            missing_permissions="[]",
+        )
+    )
+
+
 def record_permissions(connection: Connection, connection_id: int, missing: Collection[str]) -> None:
     """Keep which permissions the key was seen to lack (words such as rak_product_read), for the pages."""
     words = json.dumps(sorted(missing))
@@ -239,5 +267,6 @@ __all__ = [
     "note_disconnected",
     "note_events",
     "record_permissions",
+    "replace_api_key",
     "roll_webhook_secret",
 ]

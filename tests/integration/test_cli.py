@@ -4,13 +4,21 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from models.settings import AppSettings
 from models.store.access import load_token
-from models.store.connections import ConnectionRecord, load_api_key, load_connections, load_webhook_secrets
+from models.store.connections import (
+    ConnectionRecord,
+    load_api_key,
+    load_connections,
+    load_webhook_secrets,
+    note_disconnected,
+    record_permissions,
+)
 from models.store.inbox import NewEvent, insert_events
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
@@ -155,6 +163,54 @@ class TestConnect:
             "STRIPE_WEBHOOK_SECRET is not set"
         )
         Done(settings, "connect", "--name", "A").refused("--mode")
+
+
+class TestConnectReplace:
+    """`connect --replace`."""
+
+    NEW_KEY, NEW_SECRET = "rk_live_" + "another9876543210", "whsec_" + "another9876543210"
+
+    def test_a_new_key_and_secret_replace_the_old_and_a_disconnected_one_is_active_again(
+        self, settings: AppSettings, database: Database, keyring: Keyring
+    ) -> None:
+        first = Done(settings, "connect", "--name", "Acme", "--mode", "live", "--api-base", NOBODY, **SECRETS).json
+        number = first["connection_id"]
+        with session_scope(database, write=True) as connection:
+            note_disconnected(connection, number, "Stripe refused the key (401).")
+            record_permissions(connection, number, ["rak_product_read"])
+        done = Done(
+            settings, "connect", "--replace", str(number), "--api-key", "-", STRIPE_WEBHOOK_SECRET=self.NEW_SECRET,
+            given=self.NEW_KEY,
+        )  # fmt: skip
+        assert (done.status, done.json) == (0, first)
+        assert self.NEW_KEY not in done.out + done.err
+        assert self.NEW_SECRET not in done.out + done.err
+        with session_scope(database) as connection:
+            (record,) = load_connections(connection)
+            assert load_api_key(connection, keyring, number) == self.NEW_KEY
+            now = int(time.time())
+            assert load_webhook_secrets(connection, keyring, number, now) == (self.NEW_SECRET, WEBHOOK_SECRET)
+            assert load_webhook_secrets(connection, keyring, number, now + 86_400) == (self.NEW_SECRET,)
+        assert (record.state, record.state_reason, record.missing_permissions) == ("active", None, ())
+
+    @only_sqlite
+    def test_one_of_the_two_leaves_the_other_and_a_bad_one_leaves_both(
+        self, settings: AppSettings, database: Database, keyring: Keyring, connection_record: ConnectionRecord
+    ) -> None:
+        words = ("connect", "--replace", str(connection_record.id))
+        Done(settings, *words).refused("takes --api-key or --webhook-secret")
+        Done(settings, *words, "--name", "B", **SECRETS).refused("name, mode, base and scope stay")
+        Done(settings, "connect", "--replace", "99", **SECRETS).refused("there is no connection 99")
+        Done(
+            settings, *words, STRIPE_API_KEY="rk_test_" + "a" * 9, STRIPE_WEBHOOK_SECRET=self.NEW_SECRET
+        ).refused("doesn't fit a connection of live mode")  # fmt: skip
+        with session_scope(database) as connection:
+            assert load_webhook_secrets(connection, keyring, connection_record.id, NOW) == (WEBHOOK_SECRET,)
+            key = load_api_key(connection, keyring, connection_record.id)
+        assert Done(settings, *words, STRIPE_WEBHOOK_SECRET=self.NEW_SECRET).err == ""
+        with session_scope(database) as connection:
+            assert load_api_key(connection, keyring, connection_record.id) == key
+            assert load_webhook_secrets(connection, keyring, connection_record.id, NOW)[0] == self.NEW_SECRET
 
 
 class TestCustomersImport:
