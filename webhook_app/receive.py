@@ -156,6 +156,8 @@ def _unusable(known: Known, envelope: Envelope) -> str | None:
         return "livemode is not the connection's"
     if envelope.account and known.account_id and envelope.account != known.account_id:
         return "account is not the connection's"
+    if not envelope.object_type and not envelope.object_id and not envelope.thin and affects(envelope.type):
+        return "carries no object"
     return None
 
 

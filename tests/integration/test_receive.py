@@ -87,6 +87,21 @@ def test_an_unknown_type_is_stored_and_ignored(
     assert row["done_ms"] == row["received_ms"]
 
 
+@only_sqlite
+@pytest.mark.fault("F19")
+@pytest.mark.parametrize("data", [None, {}, {"object": {}}, {"object": None}, {"object": "sub_1"}], ids=str)
+def test_an_event_of_a_used_type_without_its_object_is_quarantined(
+    client: FlaskClient, database: Database, connection_record: ConnectionRecord, data: Any
+) -> None:
+    for number, event_type in enumerate(("customer.subscription.updated", "made.up.yesterday")):
+        body = body_of(event(f"evt_{number}", event_type=event_type) | {"data": data})
+        assert deliver(client, connection_record, body).status_code == 200
+    assert [(row["status"], row["error"]) for row in rows(database)] == [
+        ("quarantined", "carries no object"),
+        ("ignored", None),
+    ]
+
+
 @pytest.mark.fault("F25")
 def test_a_thin_event_is_stored_as_pending(
     client: FlaskClient, database: Database, connection_record: ConnectionRecord
