@@ -9,7 +9,7 @@ import threading
 from models.errors import PivotalError
 from models.settings import AppSettings, load_settings
 from models.store.logs import set_up_logs
-from workers.queue import BELL_QUEUE, LONG_QUEUE
+from workers.queue import BELL_QUEUE, LONG_QUEUE, WORKER_TTL_S
 
 USAGE = "usage: python -m workers worker | long | clock"
 
@@ -42,7 +42,10 @@ def run_worker(settings: AppSettings, queue_name: str) -> int:
     connection = connect(settings.redis, answer_s=15.0)
     queue = Queue(queue_name, connection=connection, serializer=JSONSerializer)
     kind = SimpleWorker if queue_name == BELL_QUEUE else Worker
-    worker = kind([queue], connection=connection, serializer=JSONSerializer, maintenance_interval=30, job_monitoring_interval=5)
+    worker = kind(
+        [queue], connection=connection, serializer=JSONSerializer, maintenance_interval=30, job_monitoring_interval=5,
+        worker_ttl=WORKER_TTL_S,
+    )  # fmt: skip
     if queue_name == BELL_QUEUE:
         _ring_for_what_waits()
     calm_collector()

@@ -8,6 +8,7 @@ at all for some seconds once it has failed three times in a row.
 import threading
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from models.errors import Refused
@@ -30,6 +31,9 @@ DRAIN_TIMEOUT_S = 60  # a drain ends itself after 20 s and rings for the rest
 DRAIN_WAIT_S = 300  # a ring that no worker took for so long is void; the sweeper has rung since
 LONG_TIMEOUT_S = 6 * 3600
 LONG_WAIT_S = 24 * 3600
+
+WORKER_TTL_S = 35  # an idle worker reports every 15 s less than this, one that works after each job (20 s)
+WORKER_ALIVE_S = 45  # one whose last report is older counts as dead
 
 CONNECT_S = 0.05
 ANSWER_S = 0.1
@@ -186,10 +190,15 @@ class Bell:
 
     def worker_count(self) -> int | None:
         """Workers that serve the bell and have reported lately, or None while Redis is away."""
-        from rq import Worker
+        from rq import worker_registration
+        from rq.utils import utcparse
 
         try:
-            return int(Worker.count(queue=self._queue(BELL_QUEUE)))
+            pipe = self._redis().pipeline(transaction=False)
+            for key in worker_registration.get_keys(queue=self._queue(BELL_QUEUE)):  # also of those that were killed
+                pipe.hget(key, "last_heartbeat")
+            oldest = datetime.now(UTC) - timedelta(seconds=WORKER_ALIVE_S)
+            return len([beat for beat in pipe.execute() if beat and utcparse(beat.decode()) >= oldest])
         except Exception:
             return None
 

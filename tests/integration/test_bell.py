@@ -4,12 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
-from rq import Queue
+from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import utcformat
 
 from models.errors import Refused
 from workers.embedded_valkey import EmbeddedValkey
@@ -71,6 +73,18 @@ def test_jobs_carry_ids_only_as_json_and_are_tried_again(client: redis.Redis, re
         bell.enqueue_long("os.system", 1)
     with pytest.raises(ValueError, match="not a long job"):
         bell.enqueue_long("workers.jobs.backfill", "somebody@example.com")  # type: ignore[arg-type]
+
+
+def test_only_workers_that_reported_lately_are_counted(client: redis.Redis, redis_url: str) -> None:
+    queue = Queue(BELL_QUEUE, connection=client, serializer=JSONSerializer)
+    workers = [SimpleWorker([queue], connection=client, serializer=JSONSerializer) for _ in range(3)]
+    assert Bell(redis_url).worker_count() == 0
+    for worker in workers:
+        worker.register_birth()
+    assert Bell(redis_url).worker_count() == 3
+    client.hset(workers[0].key, "last_heartbeat", utcformat(datetime.now(UTC) - timedelta(seconds=50)))  # killed
+    client.delete(workers[1].key)  # killed long ago: only its name is left
+    assert Bell(redis_url).worker_count() == 1
 
 
 @pytest.mark.fault("F51")
