@@ -10,6 +10,8 @@ from tests.benchmarks.events import EventMaker
 from tests.benchmarks.installation import SECRET, Installation
 from tests.benchmarks.load import send
 
+FAULTS = ("F15",)  # the rows that these measures are about, for `make faults`
+
 
 def acknowledgements(installed: Installation, maker: EventMaker, *, connections: int, count: int) -> dict[str, Any]:
     """A burst, with the workers at work beside it as `make run` ships it."""

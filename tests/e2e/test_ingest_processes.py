@@ -152,6 +152,7 @@ def test_fifty_deliveries_of_one_event_at_once_are_fifty_times_200_and_one_row(
 
 @only_sqlite
 @pytest.mark.fault("F17", "S07")
+@pytest.mark.fault("I10")
 def test_five_megabytes_are_refused_with_413_chunked_or_not_and_memory_stays(
     web: WebProcess, database: Database, connection_record: ConnectionRecord
 ) -> None:

@@ -43,6 +43,7 @@ def record_of(line: Pipeline):
         return load_connection(connection, line.record.id)
 
 
+@pytest.mark.fault("I3")
 def test_a_backfill_gives_every_customer_what_explain_gives(pipeline: Pipeline, fake: FakeStripe) -> None:
     fill(fake, pipeline)
     told: list[tuple[str, int, int | None]] = []
@@ -316,6 +317,7 @@ def test_passing_trouble_is_survived(pipeline: Pipeline, fake: FakeStripe) -> No
 @pytest.mark.fault("F65")
 @pytest.mark.fault("F86")
 @pytest.mark.parametrize("kind", ["rate_limit", "status", "reset"])
+@pytest.mark.fault("F66")
 def test_trouble_that_does_not_pass_fails_the_run_with_its_reason_and_the_next_goes_on(
     pipeline: Pipeline, fake: FakeStripe, kind: str
 ) -> None:
@@ -408,6 +410,7 @@ def test_disconnecting_stops_it(pipeline: Pipeline, fake: FakeStripe) -> None:
     assert (result.state, result.error) == ("failed", "the connection was disconnected meanwhile")
 
 
+@pytest.mark.fault("F63")
 def test_a_stopping_process_leaves_off_and_the_next_goes_on(pipeline: Pipeline, fake: FakeStripe) -> None:
     fill(fake, pipeline)
     stop = threading.Event()

@@ -59,6 +59,7 @@ def test_no_secret_is_in_the_database_in_the_clear(database: Database, connectio
     assert API_KEY not in repr(NewConnection("L", "live", API_KEY, WEBHOOK_SECRET)) + repr(connection_record)
 
 
+@pytest.mark.fault("F31")
 def test_a_rolled_secret_stays_valid_for_a_day(
     database: Database, keyring: Keyring, connection_record: ConnectionRecord
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_rolled_secret_stays_valid_for_a_day(
         ("rk_live_" + "é" * 9, "live", "no Stripe key"),
     ],
 )
+@pytest.mark.fault("S21")
 def test_keys_that_are_refused_say_why_and_never_the_key(key: str, mode: str, reason: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_api_key(key, mode)

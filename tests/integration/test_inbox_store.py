@@ -82,6 +82,7 @@ def test_lists_go_from_the_newest_by_pages_and_show_no_body(filled: Database) ->
     assert "body" not in first[0]._fields
 
 
+@pytest.mark.fault("F59")
 def test_dead_events_come_back_with_all_their_attempts_and_others_stay(filled: Database) -> None:
     with session_scope(filled, write=True) as connection:
         connection.execute(text("UPDATE inbox SET attempts = 8, error = 'x', done_ms = 1 WHERE status = 'dead'"))

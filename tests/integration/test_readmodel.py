@@ -157,6 +157,7 @@ def test_history_comes_newest_first_in_pages(database: Database) -> None:
 
 
 @only_postgres
+@pytest.mark.fault("F48")
 def test_a_change_committed_late_under_a_lower_number_is_not_missed(database: Database) -> None:
     with session_scope(database, write=True) as conn:
         customer = add_customer(conn, "A", now=NOW)

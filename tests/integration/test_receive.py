@@ -117,6 +117,7 @@ def test_a_thin_event_is_stored_as_pending(
 
 @only_sqlite
 @pytest.mark.fault("S04", "F33", "F20")
+@pytest.mark.fault("I9")
 def test_whatever_cannot_be_authenticated_gets_one_constant_400(
     client: FlaskClient, database: Database, connection_record: ConnectionRecord
 ) -> None:
@@ -285,6 +286,7 @@ def _partition(app: Flask) -> int:
     return crc32(b"cus_1") % app.extensions["pivotal"].settings.partition_count
 
 
+@pytest.mark.fault("F38")
 def test_a_row_the_database_refuses_is_503_and_its_neighbours_are_stored(
     app: Flask, database: Database, connection_record: ConnectionRecord
 ) -> None:

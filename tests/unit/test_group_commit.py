@@ -153,6 +153,7 @@ def test_a_database_that_is_away_refuses_all_of_a_group_and_is_asked_once_for_it
     assert database.commits == [["later"]]
 
 
+@pytest.mark.fault("F40")
 def test_each_commit_rings_once_for_its_pending_rows_after_letting_its_requests_go() -> None:
     database = FakeDatabase()
     rung: list[set[int]] = []

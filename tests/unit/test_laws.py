@@ -109,6 +109,7 @@ def _mrr(*subscriptions: dict[str, Any], **keys: Any) -> Any:
 
 @_quick
 @given(_documents(), st.randoms(use_true_random=False))
+@pytest.mark.fault("F03", "I2")
 def test_the_order_of_the_lists_never_matters(given_document: dict[str, Any], shuffle: random.Random) -> None:
     shuffled = copy.deepcopy(given_document)
     for key in _LISTS:
@@ -231,6 +232,7 @@ def test_no_mutation_of_a_document_raises_anything_but_bad_input(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_documents(), _junk, st.randoms(use_true_random=False))
+@pytest.mark.fault("F22")
 def test_readers_raise_nothing_but_unreadable(given_document: Any, junk: Any, choose: random.Random) -> None:
     for key in ("customers", "subscriptions", "invoices", "prices"):
         for entry in given_document[key]:

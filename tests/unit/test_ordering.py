@@ -64,6 +64,7 @@ def test_a_page_row_never_overwrites_what_is_known() -> None:
     assert ordering.decide_listed(Known(kind="tombstone", final=True), bounds, same=False) is Verdict.SUPERSEDED
 
 
+@pytest.mark.fault("F56", "I5")
 def test_of_two_reads_on_their_way_the_one_that_lands_last_need_not_win() -> None:
     later = ordering.after_read(Known(version=3), ReadBounds(105_000, 106_000, 9))
     assert ordering.decide_refetched(later, ReadBounds(101_000, 104_000, 9, version=3)) is Verdict.SUPERSEDED
@@ -72,6 +73,7 @@ def test_of_two_reads_on_their_way_the_one_that_lands_last_need_not_win() -> Non
     assert ordering.decide_refetched(later, ReadBounds(105_000, 106_000, 9, version=4)) is Verdict.APPLY
 
 
+@pytest.mark.fault("F56", "I5")
 def test_an_event_applied_while_a_read_was_on_its_way_is_not_overwritten() -> None:
     known = Known(kind="event", ev_id="evt_9", ev_sec=100, ev_seq=12, version=4)
     assert ordering.decide_refetched(known, ReadBounds(99_000, 101_000, 11, version=3)) is Verdict.REFETCH
@@ -94,6 +96,7 @@ def test_an_event_applied_while_a_read_was_on_its_way_is_not_overwritten() -> No
         ("customer", None, None, Verdict.REFETCH),
     ],
 )
+@pytest.mark.fault("F04")
 def test_a_tie_is_broken_only_by_a_status_that_nothing_turns_back(kind: str, held: str, new: str, verdict: Verdict) -> None:
     assert ordering.break_tie(kind, held, new, same=False, first=False) is verdict
     assert ordering.break_tie(kind, held, new, same=True, first=False) is Verdict.SAME

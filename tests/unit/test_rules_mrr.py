@@ -73,6 +73,7 @@ def test_one_item_is_priced_by_its_amount_and_quantity(of: dict, quantity: int |
         (price(currency="eur"), "missing_currency_option"),
     ],
 )
+@pytest.mark.fault("I9")
 def test_a_price_that_cannot_be_priced_makes_the_mrr_unknown_never_0(of: dict, reason: str) -> None:
     found = explained(subscription(item(of, 8)), subscription(subscription_id="sub_2"))
     assert (found["mrr"], found["flags"]) == (None, [f"mrr_unknown:{reason}"])
