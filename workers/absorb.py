@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from models.errors import (
     Conflict,
+    DatabaseAway,
+    LostLease,
     StripeKeyRefused,
     StripeNotFound,
     StripePermissionMissing,
@@ -49,12 +51,18 @@ class Waiting:
 
 
 class Absorber:
-    """Keeps which rows of this drain wait for which objects, and ends them as the answers come."""
+    """Keeps which rows wait for which objects, and ends them as the answers come. One for a process: a drain that ends leaves
+    what Stripe is slow to answer to the next. `prove` shows, inside a write transaction, that the drain still holds its lease.
+    """
 
-    def __init__(self, tools: "Tools", prove: Callable[[Connection], None]) -> None:
+    def __init__(self, tools: "Tools") -> None:
         self._tools = tools
-        self._prove = prove
+        self.prove: Callable[[Connection], None] = lambda _connection: None
         self._waiting: dict[int, Waiting] = {}
+
+    def forget(self) -> None:
+        """Wait for nothing any more: somebody else holds the rows now."""
+        self._waiting.clear()
 
     def wait(self, row: Pending, subject: Key, keys: set[Key]) -> None:
         """Let a row wait for reads of these objects."""
@@ -70,6 +78,7 @@ class Absorber:
     def _absorb(self, answer: Answer) -> None:
         for attempt in range(TRIES):
             try:
+                self._note_missing(answer)
                 if answer.read is None or answer.bounds is None:
                     self._refused(answer)
                 else:
@@ -77,8 +86,28 @@ class Absorber:
             except Conflict:
                 time.sleep(0.005 * 2**attempt)
                 continue
+            except (LostLease, DatabaseAway):
+                raise
+            except Exception as error:  # what one answer does must not stop the others (F59)
+                self._broken(answer.want, type(error).__name__)
             return
         log.warning("read_not_absorbed", object=answer.want.key[1])  # its rows come back when their hold is over
+
+    def _note_missing(self, answer: Answer) -> None:
+        """Name the permissions without which Stripe left something out (F68)."""
+        if not answer.missing:
+            return
+        with session_scope(self._tools.database) as connection:
+            held = set(load_connection(connection, answer.want.connection_id).missing_permissions)
+        if not answer.missing <= held:
+            with session_scope(self._tools.database, write=True) as connection:
+                record_permissions(connection, answer.want.connection_id, held | answer.missing)
+
+    def _broken(self, want: Want, problem: str) -> None:
+        """An answer our code can't take: a failed attempt of every row that waited for it."""
+        log.error("answer_failed", object=want.key[1], problem=problem)
+        now_ms = self._tools.now_ms()
+        self._end(want, lambda w: _failed(w.row, problem, now_ms), now_ms)
 
     def _rows(self, want: Want) -> list[Waiting]:
         return [
@@ -123,9 +152,10 @@ class Absorber:
         ended = [w.row.seq for w in rows if w.keys == {want.key} and not needs]
         fp("before_refetch_write")
         with session_scope(self._tools.database, write=True) as connection:
-            self._prove(connection)
+            self.prove(connection)
+            recompute.check_rules(connection, loaded, changing=bool(draft.fanout))
             draft.write(connection)
-            recompute.save(connection, done, now_ms=now_ms)
+            recompute.save(connection, done, now_ms=now_ms, checked=True)
             claims.mark_rows(connection, [Outcome(seq, "applied") for seq in ended], now_ms)
             calls = self._tools.readers.take_calls()
             claims.add_counts(connection, [("recomputes", done.size), *calls.items()], _day(now_ms))
@@ -159,7 +189,8 @@ class Absorber:
             self._not_found(answer, record, now_ms, reference=reference)
         elif isinstance(error, StripePermissionMissing) and reference:
             with session_scope(self._tools.database, write=True) as connection:
-                record_permissions(connection, record.id, {error.permission or PERMISSION_OF[want.key[0]]})
+                held = load_connection(connection, record.id).missing_permissions
+                record_permissions(connection, record.id, {*held, error.permission or PERMISSION_OF[want.key[0]]})
             self._end(want, lambda w: Outcome(w.row.seq, "applied"), now_ms)
         else:
             if isinstance(error, StripeKeyRefused):
@@ -183,7 +214,8 @@ class Absorber:
             draft = open_draft(connection, record, [(key, None)])
             known = draft.known(key)
             if known is not None or reference:
-                value = buried(key, draft.value(key), _absent(key))
+                held = draft.value(key)
+                value = buried(key, held, held if held is not None else _absent(key))
                 draft.put(key, value, ordering.after_tombstone(known, None, final=not reference), None)
             loaded = recompute.load(connection, record, draft.touched, overlay=draft.overlay())
         self._write(answer.want, draft, loaded, set(), None)
@@ -193,7 +225,7 @@ class Absorber:
         rows = self._rows(want)
         outcomes = [outcome(waiting) for waiting in rows]
         with session_scope(self._tools.database, write=True) as connection:
-            self._prove(connection)
+            self.prove(connection)
             claims.mark_rows(connection, outcomes, now_ms)
             if uncertain:
                 mirror.note_uncertain(connection, want.connection_id, want.key, now_ms)

@@ -16,6 +16,7 @@ from models.store import claims, customers, mirror
 from models.store.connections import ConnectionRecord
 from models.store.mirror import Key, MirrorRow
 from models.stripe_reader import completeness
+from models.stripe_reader.fields import reference
 from models.stripe_reader.references import kept_keys_in
 from workers import ordering
 from workers.objects import CUSTOMER_OF, READERS, carry_over, discounts_of, resolve_discounts, whole_discounts
@@ -24,6 +25,7 @@ from workers.recompute import Overlay
 
 current_cover = claims.current_cover
 DISCOUNTED = (StripeCustomer, Subscription)
+STUBS: dict[str, type[Subscription | Invoice]] = {"subscription": Subscription, "invoice": Invoice}
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ class Draft:
             Conflict: one of the objects changed since it was read; nothing of this transaction may be kept.
         """
         record = self.record
+        if self.fanout:  # before anything else: who computed with the old ones must compute again
+            customers.bump_rules(connection)
         mirror.write_rows(connection, record.id, list(self.rows.values()), self.values)
         subscriptions = [value for key, value in self.values.items() if key[0] == "subscription"]
         if subscriptions:
@@ -137,7 +141,8 @@ def _bare_discounts(value: Any) -> tuple[str, ...]:
 
 
 def read_object(data: Mapping[str, Any]) -> tuple[Key, Any]:
-    """(key, value) of one Stripe object of a type we mirror.
+    """(key, value) of one Stripe object of a type we mirror. A subscription or invoice of which only the owner can be read
+    becomes a stub, so that its customer is flagged instead of counted too low (RULES 8).
 
     Raises:
         Unreadable: it isn't one, or it can't be read.
@@ -148,7 +153,13 @@ def read_object(data: Mapping[str, Any]) -> tuple[Key, Any]:
         kind = "price"
     if kind not in READERS or not isinstance(object_id, str):
         raise Unreadable(str(object_id), f"a {kind} isn't mirrored")
-    return (kind, object_id), READERS[kind](data)
+    try:
+        return (kind, object_id), READERS[kind](data)
+    except Unreadable:
+        owner = reference(data.get("customer"))
+        if kind not in STUBS or owner is None:
+            raise
+        return (kind, object_id), STUBS[kind](id=object_id, customer=owner, unreadable=True)
 
 
 def apply_reads(

@@ -140,6 +140,8 @@ class Writer:
         for data, bounds, listed in rows:
             try:
                 key, value = read_object(data)
+                if getattr(value, "unreadable", False):
+                    problems[key[1]] = "it can't be read; its customer is flagged"
             except Unreadable as error:
                 problems[error.object_id] = error.problem
                 continue

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from models.errors import Conflict
+from models.errors import Conflict, DatabaseAway, LostLease
 from models.store import claims, customers
 from models.store.connections import ConnectionRecord, load_connections
+from models.store.logs import log
 from models.store.session import session_scope
 from workers import recompute
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from workers.drain import Tools
 
 CHUNK = 200
+TRIES = 4
 _ENVIRONMENT = {"live": "production", "test": "staging"}
 
 
@@ -58,18 +60,55 @@ def _chunk(
     ours: set[int],
     cause: str,
 ) -> int:
+    for _ in range(TRIES):
+        try:
+            return _once(tools, prove, record, stripe=stripe, ours=ours, cause=cause)
+        except Conflict:
+            continue
+        except (LostLease, DatabaseAway):
+            raise
+        except Exception as error:  # whatever one customer does must not stop the others (F59)
+            if len(stripe) + len(ours) > 1:
+                return sum(
+                    _chunk(tools, prove, record, stripe=part[0], ours=part[1], cause=cause) for part in _halves(stripe, ours)
+                )
+            log.error("due_failed", object=next(iter([*stripe, *map(str, ours)])), problem=type(error).__name__)
+            with session_scope(tools.database, write=True) as connection:
+                customers.settle_due(connection, record.id, stripe)
+                customers.settle(connection, ours)
+            return 0
+    return 0
+
+
+def _halves(stripe: set[str], ours: set[int]) -> list[tuple[set[str], set[int]]]:
+    if stripe and ours:
+        return [(stripe, set()), (set(), ours)]
+    ids, numbers = sorted(stripe), sorted(ours)
+    return [
+        (set(ids[: len(ids) // 2]), set(numbers[: len(numbers) // 2])),
+        (set(ids[len(ids) // 2 :]), set(numbers[len(numbers) // 2 :])),
+    ]
+
+
+def _once(
+    tools: "Tools",
+    prove: Callable[[Connection], None],
+    record: ConnectionRecord,
+    *,
+    stripe: set[str],
+    ours: set[int],
+    cause: str,
+) -> int:
     now_ms = tools.now_ms()
     with session_scope(tools.database) as connection:
         loaded = recompute.load(connection, record, stripe, customer_ids=ours)
     computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)
-    try:
-        with session_scope(tools.database, write=True) as connection:
-            prove(connection)
-            customers.settle_due(connection, record.id, stripe - loaded.touched)
-            recompute.save(connection, computed, now_ms=now_ms)
-            claims.add_counts(connection, [("recomputes", computed.size)], _day(now_ms))
-    except Conflict:
-        return 0
+    with session_scope(tools.database, write=True) as connection:
+        prove(connection)
+        recompute.check_rules(connection, loaded, changing=False)
+        customers.settle_due(connection, record.id, stripe - loaded.touched)
+        recompute.save(connection, computed, now_ms=now_ms, checked=True)
+        claims.add_counts(connection, [("recomputes", computed.size)], _day(now_ms))
     return computed.size
 
 

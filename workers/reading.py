@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.errors import NotFound, PivotalError, SettingsError, StripeNotFound, StripeTrouble
+from models.errors import NotFound, PivotalError, SettingsError, StripeKeyRefused, StripeNotFound, StripeTrouble
 from models.settings import AppSettings
 from models.store import claims, mirror
 from models.store.connections import load_connection
@@ -34,13 +34,16 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: `read` with its bounds, or `error`. `account_alive`: after a 404, a probe of the account succeeded."""
+    """What came back: `read` with its bounds, or `error`. `account_alive`: after a 404, a probe of the account succeeded.
+    `missing`: permissions without which something was left out.
+    """
 
     want: Want
     read: Read | None = None
     bounds: ReadBounds | None = None
     error: PivotalError | None = None
     account_alive: bool = False
+    missing: frozenset[str] = frozenset()
 
 
 class Readers:
@@ -113,11 +116,22 @@ class Readers:
             with session_scope(self._database) as connection:
                 cover = claims.current_cover(connection)  # before the request is sent (FAULTS 4.1)
                 held = mirror.load_known(connection, want.connection_id, [want.key]).get(want.key)
-            read = api.fetch(*want.key, want.purpose)
+            read = self._fetched(api, want)
         except (StripeTrouble, NotFound, SettingsError) as error:
             alive = isinstance(error, StripeNotFound) and self._alive(want.connection_id)
             return Answer(want, error=error, account_alive=alive)
-        return Answer(want, read, ReadBounds(read.lo_ms, read.hi_ms, cover, held.version if held else 0))
+        return Answer(
+            want, read, ReadBounds(read.lo_ms, read.hi_ms, cover, held.version if held else 0), missing=frozenset(api.missing)
+        )
+
+    def _fetched(self, api: "StripeApi", want: Want) -> "Read":
+        """The object. A key that is refused may have been replaced since this worker opened it: the one that is stored now
+        decides, else the first worker to come by would disconnect a connection that was just given a good key."""
+        try:
+            return api.fetch(*want.key, want.purpose)
+        except StripeKeyRefused:
+            self.forget(want.connection_id)
+            return self._api(want.connection_id).fetch(*want.key, want.purpose)
 
     def _alive(self, connection_id: int) -> bool:
         """Whether the account answers this key at all: a key of the wrong mode gives 404 for everything (F69)."""

@@ -15,7 +15,18 @@ from models.domain.changes import changes
 from models.domain.match import Directory, hosts_to_look_up, match_customer
 from models.domain.scope import has_scope
 from models.domain.summary import summarize
-from models.domain.types import Account, AccountResult, Catalog, Change, Decision, FxTable, Match, Snapshot, StripeCustomer
+from models.domain.types import (
+    Account,
+    AccountResult,
+    Catalog,
+    Change,
+    Decision,
+    FxTable,
+    Match,
+    Snapshot,
+    StripeCustomer,
+    Summary,
+)
 from models.errors import Conflict
 from models.store import customers as customer_store
 from models.store import fx as fx_store
@@ -53,7 +64,6 @@ class Loaded:
     decisions: dict[int, Decision]
     fx: FxTable
     old_fx: dict[str, FxTable]
-    unreadable: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -186,7 +196,7 @@ def _match(connection: Connection, loaded: Loaded) -> None:
         ids |= customer_store.by_external_id(connection, environment, strings)
     directory = Directory(customer_store.load_customers(connection, ids).values(), environment)
     for key, customer in customers.items():
-        subscriptions = [entry.value for entry in loaded.owned.get(key, ()) if hasattr(entry.value, "items")]
+        subscriptions = _account(loaded, Match(key, "unmatched", "")).subscriptions
         scoped = has_scope(subscriptions, settings.scope, loaded.catalog)
         link = str(links[key]) if key in links else None
         loaded.new_matches[key] = match_customer(customer, scoped, settings, directory, link)
@@ -229,11 +239,14 @@ def _one(
         accounts=tuple(_account(loaded, match) for match in matches),
         catalog=loaded.catalog,
         decision=loaded.decisions.get(computed.id),
+        unreadable=_unreadable(loaded, matches),
     )
     settings = loaded.record.settings
     after = summarize(snapshot, settings, loaded.fx, now)
     stored = msgspec.json.encode(after).decode()
     why = _CAUSES.get(computed.recompute_cause or cause, computed.recompute_cause or cause)
+    if why == "facts" and _was_there_before(loaded.record, computed, after):
+        why = "baseline"
     differences: tuple[Change, ...] = ()
     if stored != computed.stored:
         old_rates = loaded.old_fx.get(computed.fx_date or "")
@@ -247,14 +260,27 @@ def _one(
     )  # fmt: skip
 
 
+def _was_there_before(record: ConnectionRecord, computed: snapshots.Computed, after: Summary) -> bool:
+    """Whether an event met before the first backfill tells of what had begun before we were connected: no news (RULES 7)."""
+    if record.backfilled_at is not None or computed.ever_positive or after.billing_started_at is None:
+        return False
+    return after.billing_started_at < record.created_at
+
+
 def _account(loaded: Loaded, match: Match) -> Account:
-    owned = loaded.owned.get(match.stripe_customer_id, ())
+    owned = [entry.value for entry in loaded.owned.get(match.stripe_customer_id, ()) if not entry.value.unreadable]
     return Account(
         customer=loaded.customers[match.stripe_customer_id],
-        subscriptions=tuple(e.value for e in owned if hasattr(e.value, "items")),
-        invoices=tuple(e.value for e in owned if not hasattr(e.value, "items")),
+        subscriptions=tuple(value for value in owned if hasattr(value, "items")),
+        invoices=tuple(value for value in owned if not hasattr(value, "items")),
         match=match,
     )
+
+
+def _unreadable(loaded: Loaded, matches: list[Match]) -> tuple[str, ...]:
+    """Ids of what belongs to these Stripe customers and can't be read: named in the flags (RULES 8)."""
+    owned = (entry for match in matches for entry in loaded.owned.get(match.stripe_customer_id, ()))
+    return tuple(sorted(entry.id for entry in owned if entry.value.unreadable))
 
 
 def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done: Recomputed, now: int) -> None:
@@ -278,8 +304,9 @@ def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done
             base_customer_id=None if base.customer_id is None else int(base.customer_id), base_reason=base.reason,
             name=customer.name, email_domain=_domain(customer.email), mrr=account.mrr if account else None,
             plan=account.plan if account else None, billed=bool(account and account.billed), due=False,
+            version=held.version + 1 if held else 1,
         )  # fmt: skip
-        if held is None or row != held._replace(billed=bool(held.billed), due=bool(held.due)):
+        if held is None or row != held._replace(billed=bool(held.billed), due=bool(held.due), version=row.version):
             done.matches.append(row)
 
 
@@ -297,15 +324,27 @@ def _domain(email: str | None) -> str | None:
     return email.rpartition("@")[2].strip().lower()[:255] or None if email and "@" in email else None
 
 
-def save(connection: Connection, done: Recomputed, *, now_ms: int) -> None:
-    """Write what was computed, inside the caller's write transaction.
+def check_rules(connection: Connection, loaded: Loaded, *, changing: bool) -> None:
+    """See that what all figures share (our customers, links, settings, prices, products, coupons) is as it was read, and hold
+    it so for this transaction. First of all in a transaction that goes on to write mirror rows: one order of locks. `changing`:
+    this transaction changes it itself.
+
+    Raises:
+        Conflict: it changed meanwhile; load and compute again.
+    """
+    if customer_store.rules_version(connection, lock="UPDATE" if changing else "SHARE") != loaded.rules_version:
+        raise Conflict("customers, prices, links or settings changed meanwhile")
+
+
+def save(connection: Connection, done: Recomputed, *, now_ms: int, checked: bool = False) -> None:
+    """Write what was computed, inside the caller's write transaction. `checked`: `check_rules` was called in it.
 
     Raises:
         Conflict: a customer, or something the match depends on, changed since it was read; load and compute again.
     """
     loaded = done.loaded
-    if customer_store.rules_version(connection, locked=True) != loaded.rules_version:
-        raise Conflict("customers, links or settings changed meanwhile")
+    if not checked:
+        check_rules(connection, loaded, changing=False)
     snapshots.lock_customers(connection, {result.id: result.mirror_version for result in done.results})
     hosts = {key: hosts for key, hosts in loaded.hosts.items() if key in loaded.touched}
     snapshots.save_matches(connection, loaded.record.id, done.matches, hosts)

@@ -118,7 +118,8 @@ class SubscriptionItem(Value, frozen=True):
 
 
 class Subscription(Value, frozen=True):
-    """A subscription. `items_truncated`: Stripe's embedded list had `has_more`; such a value is never mirrored."""
+    """A subscription. `items_truncated`: Stripe's embedded list had `has_more`; such a value is never mirrored. `unreadable`:
+    only the id and the customer could be read; it counts nowhere and is named in the flags."""
 
     id: str
     customer: str | None = None
@@ -138,6 +139,7 @@ class Subscription(Value, frozen=True):
     trial_end: int | None = None
     collection_method: str | None = None
     latest_invoice: str | None = None
+    unreadable: bool = False
 
 
 class Payment(Value, frozen=True):
@@ -176,6 +178,7 @@ class Invoice(Value, frozen=True):
     payments_known: bool = False
     uncollectible_reason: str | None = None
     deleted: bool = False
+    unreadable: bool = False
 
 
 class InvoicePayment(Value, frozen=True):

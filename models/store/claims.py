@@ -9,6 +9,9 @@ from models.errors import LostLease
 from models.store import bulk
 from models.store.holders import is_gone
 
+MOST_BYTES = 16 * 1024 * 1024
+"""Bodies claimed at once: 300 of the largest would be 300 MB (I10)."""
+
 
 class Pending(NamedTuple):
     """A pending inbox row as the drain needs it."""
@@ -87,13 +90,25 @@ def release_leases(connection: Connection, names: Collection[str], token: str) -
 def load_pending(
     connection: Connection, partitions: Collection[int], now_ms: int, *, floor: int = 0, limit: int = 300
 ) -> list[Pending]:
-    """The oldest pending rows of these partitions that are due, above `floor` (a `seq`)."""
+    """The oldest pending rows of these partitions that are due, above `floor` (a `seq`): at most `limit`, and no more than
+    `MOST_BYTES` of bodies (but one row in any case)."""
     marks = ", ".join("?" * len(partitions))
+    where = f"status = 'pending' AND \"partition\" IN ({marks}) AND seq > ? AND next_attempt_ms <= ?"
+    values = [*sorted(partitions), floor, now_ms]
+    sizes = bulk.run(connection, f"SELECT seq, length(body) FROM inbox WHERE {where} ORDER BY seq LIMIT ?", [*values, limit])
+    last, total = 0, 0
+    for seq, size in sizes.fetchall():
+        total += size or 0
+        if last and total > MOST_BYTES:
+            break
+        last = seq
+    if not last:
+        return []
     rows = bulk.run(
         connection,
         "SELECT seq, connection_id, event_id, type, created, body, attempts, received_ms, missing_since_ms FROM inbox"
-        f" WHERE status = 'pending' AND \"partition\" IN ({marks}) AND seq > ? AND next_attempt_ms <= ? ORDER BY seq LIMIT ?",
-        [*sorted(partitions), floor, now_ms, limit],
+        f" WHERE {where} AND seq <= ? ORDER BY seq LIMIT ?",
+        [*values, last, limit],
     )
     return [Pending(*row) for row in rows]
 

@@ -12,10 +12,17 @@ from models.errors import BadInput
 from models.store import bulk
 
 ENVIRONMENTS = ("production", "staging")
+MAX_CHARS = 200  # of a name, an owner, an external id
+
+_HELD = ("name", "domain", "aliases", "environment", "owner", "external_id")
 
 
-def import_customer(connection: Connection, row: dict[str, Any], now: int) -> str:
-    """Create or update one customer of ours: by `external_id` where it is known, else by domain and environment.
+def import_customer(connection: Connection, row: dict[str, Any], now: int, *, moves: bool = True) -> str:
+    """Create or update one customer of ours: by `external_id` where it is known, else by domain and environment, else (a row
+    with neither) by name and environment.
+
+    An `external_id` that is known in the other environment alone moves that customer, unless `moves` is false: the file
+    lists the id in both, so they are two.
 
     `row`: name, domain, aliases (list of text), environment, owner, external_id; empty text counts as absent.
 
@@ -26,7 +33,7 @@ def import_customer(connection: Connection, row: dict[str, Any], now: int) -> st
         BadInput: names the field that can't be used; nothing was written.
     """
     fields = _checked(row)
-    held = _find(connection, fields)
+    held = _find(connection, fields, moves=moves)
     if held is None:
         customer_id = _insert(connection, fields, now)
         _set_hosts(connection, customer_id, fields)
@@ -43,8 +50,8 @@ def import_customer(connection: Connection, row: dict[str, Any], now: int) -> st
         [merged["name"], merged["name"].casefold(), merged["domain"], json.dumps(merged["aliases"]), merged["environment"],
          merged["owner"], merged["external_id"], customer_id],
     )  # fmt: skip
-    if any(merged[name] != before[name] for name in ("domain", "aliases", "environment")):
-        _set_hosts(connection, customer_id, merged)
+    if any(merged[name] != before[name] for name in ("domain", "aliases", "environment", "external_id")):
+        _set_hosts(connection, customer_id, merged, was=before)
     return "updated"
 
 
@@ -52,6 +59,9 @@ def _checked(row: dict[str, Any]) -> dict[str, Any]:
     name = str(row.get("name") or "").strip()
     if not name:
         raise BadInput("name: is missing")
+    for field in ("name", "owner", "external_id"):
+        if len(str(row.get(field) or "").strip()) > MAX_CHARS:
+            raise BadInput(f"{field}: takes at most {MAX_CHARS} characters")
     environment = str(row.get("environment") or "production").strip().lower()
     if environment not in ENVIRONMENTS:
         raise BadInput(f"environment: is production or staging, not {environment!r}")
@@ -77,28 +87,47 @@ def _host(field: str, text: str) -> str:
     return host
 
 
-def _find(connection: Connection, fields: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
-    columns = "id, name, domain, aliases, environment, owner, external_id"
-    row = None
-    if fields["external_id"]:
-        row = bulk.run(
-            connection, f"SELECT {columns} FROM customers WHERE external_id = ? AND environment = ?",
-            [fields["external_id"], fields["environment"]],
-        ).fetchone()  # fmt: skip
-    if row is None and fields["domain"]:
-        rows = bulk.run(
-            connection, f"SELECT {columns} FROM customers WHERE domain = ? AND environment = ? ORDER BY id",
-            [fields["domain"], fields["environment"]],
-        ).fetchall()  # fmt: skip
-        # A row with another external id is another customer that holds the same domain (after a split, say).
-        same = [r for r in rows if not (fields["external_id"] and r[6] and r[6] != fields["external_id"])]
-        row = same[0] if same else None
+def _find(connection: Connection, fields: dict[str, Any], *, moves: bool) -> tuple[int, dict[str, Any]] | None:
+    row = _held_by_external_id(connection, fields, moves=moves)
+    row = row or _held_by_domain(connection, fields) or _held_by_name(connection, fields)
     if row is None:
         return None
-    names = ("name", "domain", "aliases", "environment", "owner", "external_id")
-    values = dict(zip(names, row[1:], strict=True))
+    values = dict(zip(_HELD, row[1:], strict=True))
     values["aliases"] = json.loads(values["aliases"])
     return int(row[0]), values
+
+
+def _held_by_external_id(connection: Connection, fields: dict[str, Any], *, moves: bool) -> Sequence[Any] | None:
+    """The customer with this id of the same environment, else of the other (there is at most one in each)."""
+    if not fields["external_id"]:
+        return None
+    rows = _rows(connection, "external_id = ?", fields["external_id"])
+    same = [row for row in rows if row[4] == fields["environment"]]
+    return next(iter(same or (rows if moves else ())), None)
+
+
+def _held_by_domain(connection: Connection, fields: dict[str, Any]) -> Sequence[Any] | None:
+    if not fields["domain"]:
+        return None
+    rows = _rows(connection, "domain = ? AND environment = ?", fields["domain"], fields["environment"])
+    # A row with another external id is another customer that holds the same domain (after a split, say).
+    return next((row for row in rows if not (fields["external_id"] and row[6] and row[6] != fields["external_id"])), None)
+
+
+def _held_by_name(connection: Connection, fields: dict[str, Any]) -> Sequence[Any] | None:
+    """For rows that carry nothing else to know them by: the same file imported twice must not make two customers."""
+    if fields["domain"] or fields["external_id"]:
+        return None
+    rows = _rows(connection, "name_key = ? AND environment = ?", fields["name"].casefold(), fields["environment"])
+    same = [row for row in rows if row[1] == fields["name"]]
+    return min(same, key=lambda row: (row[2] is not None or row[6] is not None, row[0]), default=None)
+
+
+def _rows(connection: Connection, where: str, *values: str) -> Sequence[Sequence[Any]]:
+    found: Sequence[Sequence[Any]] = bulk.run(
+        connection, f"SELECT id, {', '.join(_HELD)} FROM customers WHERE {where} ORDER BY id", list(values)
+    ).fetchall()
+    return found
 
 
 def _insert(connection: Connection, fields: dict[str, Any], now: int) -> int:
@@ -114,8 +143,8 @@ def _insert(connection: Connection, fields: dict[str, Any], now: int) -> int:
     )  # fmt: skip
 
 
-def _set_hosts(connection: Connection, customer_id: int, fields: dict[str, Any]) -> None:
-    """Write the hosts, and make every Stripe customer due whose match depends on one that came or went."""
+def _set_hosts(connection: Connection, customer_id: int, fields: dict[str, Any], was: dict[str, Any] | None = None) -> None:
+    """Write the hosts, and make every Stripe customer due whose match depends on what came or went. `was`: the row before."""
     held = {
         row[0]
         for row in bulk.run(connection, "SELECT host FROM customer_hosts WHERE customer_id = ?", [customer_id]).fetchall()
@@ -130,7 +159,22 @@ def _set_hosts(connection: Connection, customer_id: int, fields: dict[str, Any])
     ]
     bulk.upsert(connection, "customer_hosts", rows, key=("environment", "host", "customer_id"))
     bump_rules(connection)
-    make_hosts_due(connection, held | set(hosts) | {fields["external_id"] or "", str(customer_id)} - {""})
+    ids = {text for text in (fields["external_id"], (was or fields)["external_id"], str(customer_id)) if text}
+    make_hosts_due(connection, held | set(hosts) | ids)
+    if was and was["environment"] != fields["environment"]:
+        _make_matched_due(connection, customer_id)
+
+
+def _make_matched_due(connection: Connection, customer_id: int) -> None:
+    """A customer that moves leaves whoever is matched or linked to it, and is found again by links of its new environment."""
+    rows = bulk.run(
+        connection,
+        "SELECT connection_id, stripe_customer_id FROM matches WHERE customer_id = ? UNION"
+        " SELECT connection_id, stripe_customer_id FROM links WHERE customer_id = ? AND ended_at IS NULL",
+        [customer_id, customer_id],
+    ).fetchall()
+    for connection_id, stripe_customer in rows:
+        make_due(connection, connection_id, [stripe_customer], "adjustment")
 
 
 def bump_rules(connection: Connection) -> None:
@@ -142,10 +186,11 @@ def bump_rules(connection: Connection) -> None:
     )
 
 
-def rules_version(connection: Connection, *, locked: bool = False) -> str:
-    """The version of what the match depends on; `locked` holds it still for this transaction (PostgreSQL)."""
-    share = " FOR SHARE" if locked and connection.dialect.name == "postgresql" else ""
-    row = bulk.run(connection, f"SELECT value FROM app_state WHERE key = 'rules_version'{share}").fetchone()
+def rules_version(connection: Connection, *, lock: str = "") -> str:
+    """The version of what figures and matches depend on beside the facts of their own customers. `lock` (`SHARE` or `UPDATE`)
+    holds it still for this transaction, on PostgreSQL; SQLite has one writer anyway."""
+    held = f" FOR {lock}" if lock and connection.dialect.name == "postgresql" else ""
+    row = bulk.run(connection, f"SELECT value FROM app_state WHERE key = 'rules_version'{held}").fetchone()
     return row[0] if row else "0"
 
 
@@ -155,7 +200,8 @@ def make_hosts_due(connection: Connection, hosts: Collection[str]) -> None:
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            "UPDATE matches SET due = ?, due_cause = 'adjustment' WHERE (connection_id, stripe_customer_id) IN"
+            "UPDATE matches SET due = ?, due_cause = 'adjustment', version = version + 1"
+            " WHERE (connection_id, stripe_customer_id) IN"
             f" (SELECT connection_id, stripe_customer_id FROM match_hosts WHERE host IN ({marks}))",
             [True, *part],
         )
@@ -168,7 +214,8 @@ def make_due(connection: Connection, connection_id: int, stripe_customers: Colle
         marks = ", ".join("?" * len(part))
         result = bulk.run(
             connection,
-            f"UPDATE matches SET due = ?, due_cause = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
+            "UPDATE matches SET due = ?, due_cause = ?, version = version + 1"
+            f" WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
             [True, cause, connection_id, *part],
         )
         made += result.rowcount
@@ -245,6 +292,6 @@ def settle_due(connection: Connection, connection_id: int, stripe_customers: Col
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            f"UPDATE matches SET due = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
+            f"UPDATE matches SET due = ?, version = version + 1 WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
             [False, connection_id, *part],
         )

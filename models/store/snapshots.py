@@ -44,6 +44,7 @@ class StoredMatch(NamedTuple):
     plan: str | None
     billed: bool
     due: bool
+    version: int = 0
 
 
 _MATCH = ", ".join(StoredMatch._fields)
@@ -169,13 +170,19 @@ class Result(NamedTuple):
 def save_matches(
     connection: Connection, connection_id: int, rows: Sequence[StoredMatch], hosts: Mapping[str, Collection[str]]
 ) -> None:
-    """Outcomes, and the strings each match depends on."""
-    bulk.upsert(
+    """Outcomes, and the strings each match depends on. A row's `version` is one above the stored one, or 1 for a new row.
+
+    Raises:
+        Conflict: a match was written, or made due, since it was read; load and compute again.
+    """
+    written = bulk.upsert(
         connection, "matches",
         [{"connection_id": connection_id, **row._asdict(), "due_cause": None}
          for row in sorted(rows, key=lambda row: row.stripe_customer_id)],
-        key=("connection_id", "stripe_customer_id"),
+        key=("connection_id", "stripe_customer_id"), guard="old.version = new.version - 1",
     )  # fmt: skip
+    if written != len(rows):
+        raise Conflict(f"{len(rows) - written} of {len(rows)} matches changed meanwhile")
     if not hosts:
         return
     held: dict[str, set[str]] = {}

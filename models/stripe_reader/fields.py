@@ -29,9 +29,11 @@ class Fields:
         self.owner = owner
 
     def text(self, key: str) -> str | None:
-        """The text at `key`; anything else, the empty text included, is absent."""
+        """The text at `key`, without NUL (PostgreSQL stores none); anything else, the empty text included, is absent."""
         value = self.data.get(key)
-        return value if isinstance(value, str) and value else None
+        if not isinstance(value, str) or not value:
+            return None
+        return value.replace("\x00", "") or None if "\x00" in value else value
 
     def word(self, key: str, default: str) -> str:
         """A word of Stripe's (a status, a type), unknown ones included; absent: `default`."""

@@ -107,6 +107,7 @@ class MatchRow(Base):
     billed: Mapped[bool] = mapped_column(Boolean, default=False)
     due: Mapped[bool] = mapped_column(Boolean, default=False)  # match and recompute again (fan-out, import, settings)
     due_cause: Mapped[text_null]
+    version: Mapped[int] = mapped_column(BigInteger, default=1)  # moves with every write, also when it is made due
 
 
 class MatchHost(Base):

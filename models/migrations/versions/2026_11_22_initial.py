@@ -194,6 +194,7 @@ def upgrade() -> None:
         sa.Column("billed", sa.Boolean(), nullable=False),
         sa.Column("due", sa.Boolean(), nullable=False),
         sa.Column("due_cause", sa.Text(), nullable=True),
+        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("connection_id", "stripe_customer_id", name=op.f("pk_matches")),
     )
     op.create_index(op.f("ix_matches_base_customer_id"), "matches", ["base_customer_id"], unique=False)
