@@ -231,6 +231,12 @@ class TestCustomersImport:
         assert names == ["Acme Inc", "Gamma"]
 
     @only_sqlite
+    def test_one_id_in_both_environments_stays_two_customers(self, settings: AppSettings) -> None:
+        both = "name,external_id,environment\nAcme,1,\nAcme,1,staging\n"
+        assert Done(settings, "customers", "import", "-", given=both).out.startswith("2 created")
+        assert Done(settings, "customers", "import", "-", given=both).out.startswith("0 created, 0 updated, 2 unchanged")
+
+    @only_sqlite
     def test_standard_input_and_files_that_are_not_there(self, settings: AppSettings) -> None:
         assert Done(settings, "customers", "import", "-", given="name\nAcme\n").out.startswith("1 created")
         Done(settings, "customers", "import", "/nowhere.csv").refused("/nowhere.csv: No such file or directory")

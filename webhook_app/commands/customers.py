@@ -37,8 +37,10 @@ def import_(ctx: click.Context, file: str, as_json: bool) -> None:
       owner        who looks after them
       external_id  their id in your system
 
-    A row with a known external_id, else with a known domain in the same environment, updates that customer; a column that
-    the file doesn't have leaves what is there. A bad row is named with its line and the good ones are kept; then the exit
+    A row with a known external_id updates that customer: the one of the same environment, else it moves the one of the other
+    (unless the file lists the id in both: then they are two). Else a known domain in the same environment does, and for a row
+    with neither the same name in the same environment. A column that the file doesn't have leaves what is there. Names,
+    owners and ids have at most 200 characters. A bad row is named with its line and the good ones are kept; then the exit
     status is 2.
     """
     table = read_customers(_read(file))
@@ -63,9 +65,10 @@ def _read(file: str) -> bytes:
 
 def _import(database: Database, table: Table, file: str) -> dict[str, int]:
     counts = {"created": 0, "updated": 0, "unchanged": 0, "bad": 0}
+    in_both = _in_both_environments(table)
     for start in range(0, len(table.rows), ROWS_A_TRANSACTION):
         rows = table.rows[start : start + ROWS_A_TRANSACTION]
-        outcomes = _import_batch(database, rows)
+        outcomes = _import_batch(database, rows, in_both)
         for row, outcome in zip(rows, outcomes, strict=True):
             known = outcome in counts
             counts[outcome if known else "bad"] += 1
@@ -76,14 +79,27 @@ def _import(database: Database, table: Table, file: str) -> dict[str, int]:
     return counts
 
 
-def _import_batch(database: Database, rows: tuple[Row | BadRow, ...]) -> list[str]:
+def _import_batch(database: Database, rows: tuple[Row | BadRow, ...], in_both: set[str]) -> list[str]:
     """What became of each row: created, updated, unchanged, or what is wrong with it. One transaction."""
     with session_scope(database, write=True) as connection:
         outcomes = []
         for row in rows:
+            if isinstance(row, BadRow):
+                outcomes.append(row.problem)
+                continue
             try:
-                outcome = row.problem if isinstance(row, BadRow) else import_customer(connection, dict(row.cells), now())
+                moves = row.cells.get("external_id") not in in_both
+                outcomes.append(import_customer(connection, dict(row.cells), now(), moves=moves))
             except PivotalError as error:
-                outcome = str(error)
-            outcomes.append(outcome)
+                outcomes.append(str(error))
         return outcomes
+
+
+def _in_both_environments(table: Table) -> set[str]:
+    """External ids that the file lists in both environments: two customers, which must not move to and fro."""
+    found: dict[str, set[str]] = {}
+    for row in table.rows:
+        if isinstance(row, Row) and row.cells.get("external_id"):
+            environment = str(row.cells.get("environment") or "production").lower()
+            found.setdefault(str(row.cells["external_id"]), set()).add(environment)
+    return {external_id for external_id, environments in found.items() if len(environments) > 1}
