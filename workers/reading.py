@@ -116,7 +116,7 @@ class Readers:
             with session_scope(self._database) as connection:
                 cover = claims.current_cover(connection)  # before the request is sent (FAULTS 4.1)
                 held = mirror.load_known(connection, want.connection_id, [want.key]).get(want.key)
-            read = self._fetched(api, want)
+            api, read = self._fetched(api, want)
         except (StripeTrouble, NotFound, SettingsError) as error:
             alive = isinstance(error, StripeNotFound) and self._alive(want.connection_id)
             return Answer(want, error=error, account_alive=alive)
@@ -124,14 +124,15 @@ class Readers:
             want, read, ReadBounds(read.lo_ms, read.hi_ms, cover, held.version if held else 0), missing=frozenset(api.missing)
         )
 
-    def _fetched(self, api: "StripeApi", want: Want) -> "Read":
-        """The object. A key that is refused may have been replaced since this worker opened it: the one that is stored now
-        decides, else the first worker to come by would disconnect a connection that was just given a good key."""
+    def _fetched(self, api: "StripeApi", want: Want) -> "tuple[StripeApi, Read]":
+        """The object, and the API that gave it. A key that is refused may have been replaced since this worker opened it: the
+        one that is stored now decides, else the first worker to come by would disconnect what was just given a good key."""
         try:
-            return api.fetch(*want.key, want.purpose)
+            return api, api.fetch(*want.key, want.purpose)
         except StripeKeyRefused:
             self.forget(want.connection_id)
-            return self._api(want.connection_id).fetch(*want.key, want.purpose)
+            api = self._api(want.connection_id)
+            return api, api.fetch(*want.key, want.purpose)
 
     def _alive(self, connection_id: int) -> bool:
         """Whether the account answers this key at all: a key of the wrong mode gives 404 for everything (F69)."""
