@@ -131,3 +131,26 @@ def test_an_unreadable_subscription_flags_its_customer_and_its_neighbours_count(
     (stored,) = pipeline.stored().values()
     assert stored["flags"] == '["unreadable:sub_broken"]'
     assert stored["mrr"] == 1000
+
+
+def test_events_never_starve_what_is_due_without_one(
+    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        fake.change.create_customer(f"ap@company{number}.com")
+        fake.clock.advance(5)
+    pipeline.receive(bodies(fake))
+    order: list[str] = []
+    claim = Drainer._claim
+
+    def claimed(self: Drainer) -> list[object]:
+        rows = claim(self)
+        order.extend("event" for _ in rows)
+        return rows  # type: ignore[return-value]
+
+    monkeypatch.setattr(workers.drain, "BATCH", 1)
+    monkeypatch.setattr(workers.drain, "DUE_S", 0.0)
+    monkeypatch.setattr(workers.drain, "recompute_due", lambda *_: order.append("due") or 0)
+    monkeypatch.setattr(Drainer, "_claim", claimed)
+    pipeline.drain()
+    assert order.index("due") < len(order) - 1 - order[::-1].index("event")
