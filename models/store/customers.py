@@ -186,10 +186,11 @@ def bump_rules(connection: Connection) -> None:
     )
 
 
-def rules_version(connection: Connection, *, locked: bool = False) -> str:
-    """The version of what the match depends on; `locked` holds it still for this transaction (PostgreSQL)."""
-    share = " FOR SHARE" if locked and connection.dialect.name == "postgresql" else ""
-    row = bulk.run(connection, f"SELECT value FROM app_state WHERE key = 'rules_version'{share}").fetchone()
+def rules_version(connection: Connection, *, lock: str = "") -> str:
+    """The version of what figures and matches depend on beside the facts of their own customers. `lock` (`SHARE` or `UPDATE`)
+    holds it still for this transaction, on PostgreSQL; SQLite has one writer anyway."""
+    held = f" FOR {lock}" if lock and connection.dialect.name == "postgresql" else ""
+    row = bulk.run(connection, f"SELECT value FROM app_state WHERE key = 'rules_version'{held}").fetchone()
     return row[0] if row else "0"
 
 
@@ -199,7 +200,8 @@ def make_hosts_due(connection: Connection, hosts: Collection[str]) -> None:
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            "UPDATE matches SET due = ?, due_cause = 'adjustment' WHERE (connection_id, stripe_customer_id) IN"
+            "UPDATE matches SET due = ?, due_cause = 'adjustment', version = version + 1"
+            " WHERE (connection_id, stripe_customer_id) IN"
             f" (SELECT connection_id, stripe_customer_id FROM match_hosts WHERE host IN ({marks}))",
             [True, *part],
         )
@@ -212,7 +214,8 @@ def make_due(connection: Connection, connection_id: int, stripe_customers: Colle
         marks = ", ".join("?" * len(part))
         result = bulk.run(
             connection,
-            f"UPDATE matches SET due = ?, due_cause = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
+            "UPDATE matches SET due = ?, due_cause = ?, version = version + 1"
+            f" WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
             [True, cause, connection_id, *part],
         )
         made += result.rowcount
@@ -289,6 +292,6 @@ def settle_due(connection: Connection, connection_id: int, stripe_customers: Col
         marks = ", ".join("?" * len(part))
         bulk.run(
             connection,
-            f"UPDATE matches SET due = ? WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
+            f"UPDATE matches SET due = ?, version = version + 1 WHERE connection_id = ? AND stripe_customer_id IN ({marks})",
             [False, connection_id, *part],
         )
