@@ -1,7 +1,7 @@
 """The input document of `explain` (RULES 8): checked, each key named when it can't be used."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import NoReturn, TypeVar
@@ -56,12 +56,14 @@ def load_document(text: str | bytes) -> dict[str, object]:
 def check_document(document: Json) -> Document:
     """Every key of the document but the Stripe objects, checked. Raises `BadInput` that names the key."""
     _known_keys(document, _KEYS, "")
+    our_customers = _our_customers(document)
+    ids = frozenset(customer.id for customer in our_customers)
     return Document(
         now=_now(document),
         settings=_settings(_part(document, "settings")),
-        our_customers=_our_customers(document),
-        links=_links(document),
-        decisions=_decisions(document),
+        our_customers=our_customers,
+        links=_links(document, ids),
+        decisions=_decisions(document, ids),
         fx=_fx(_part(document, "fx")),
         stripe={key: _list(document, key) for key in STRIPE_LISTS},
         kept_lookup_keys=_kept(_part(document, "kept_lookup_keys")),
@@ -99,7 +101,10 @@ def _scope(value: object) -> Scope:
     kind = value.get("kind", "all")
     if kind not in _SCOPES:
         raise BadInput(f"settings.scope.kind must be one of {', '.join(_SCOPES)}")
-    return Scope(str(kind), _texts(value.get("values"), "settings.scope.values"))
+    values = _texts(value.get("values"), "settings.scope.values")
+    if kind != "all" and not values:
+        raise BadInput(f"settings.scope.values is missing: a scope of {kind} needs some")
+    return Scope(str(kind), values)
 
 
 def _our_customers(document: Json) -> tuple[Customer, ...]:
@@ -127,21 +132,21 @@ def _customer(data: Json, where: str) -> Customer:
     )
 
 
-def _links(document: Json) -> dict[str, str]:
+def _links(document: Json, ids: Collection[str]) -> dict[str, str]:
     found = []
     for data, where in _objects(document, "links"):
         _known_keys(data, {"stripe_customer_id", "customer_id"}, where)
-        found.append(Link(_text(data, "stripe_customer_id", where), _text(data, "customer_id", where)))
+        found.append(Link(_text(data, "stripe_customer_id", where), _held(data, where, ids)))
     by_id = _unique("links", found, lambda link: link.stripe_customer_id)
     return {stripe_id: link.customer_id for stripe_id, link in by_id.items()}
 
 
-def _decisions(document: Json) -> dict[str, Decision]:
-    found = [_decision(data, where) for data, where in _objects(document, "decisions")]
+def _decisions(document: Json, ids: Collection[str]) -> dict[str, Decision]:
+    found = [_decision(data, where, ids) for data, where in _objects(document, "decisions")]
     return _unique("decisions", found, lambda decision: decision.customer_id)
 
 
-def _decision(data: Json, where: str) -> Decision:
+def _decision(data: Json, where: str, ids: Collection[str]) -> Decision:
     _known_keys(data, {"customer_id", "kind", "stripe_customer_id", "stripe_customer_ids"}, where)
     kind = data.get("kind")
     if kind not in ("winner", "merge"):
@@ -149,7 +154,15 @@ def _decision(data: Json, where: str) -> Decision:
     winner = _text(data, "stripe_customer_id", where) if kind == "winner" else None
     about = data.get("stripe_customer_ids")
     known = None if about is None else tuple(sorted(_texts(about, f"{where}stripe_customer_ids")))
-    return Decision(_text(data, "customer_id", where), str(kind), winner, known)
+    return Decision(_held(data, where, ids), str(kind), winner, known)
+
+
+def _held(data: Json, where: str, ids: Collection[str]) -> str:
+    """The id of one of `our_customers`, in whichever environment."""
+    customer_id = _text(data, "customer_id", where)
+    if customer_id not in ids:
+        raise BadInput(f"{where}customer_id names none of our_customers: {customer_id!r}")
+    return customer_id
 
 
 def _fx(data: Json) -> FxTable:
@@ -165,6 +178,8 @@ def _fx(data: Json) -> FxTable:
         if code in rates:
             raise BadInput(f"fx.usd_per.{code} stands there twice")
         rates[code] = _rate(value, code)
+    if rates and day is None:
+        raise BadInput("fx.date is missing (the day of fx.usd_per)")
     sources = _part(data, "sources", "fx.")
     return FxTable(day, rates, {code.upper(): str(source) for code, source in sources.items()})
 
@@ -262,4 +277,6 @@ def _no_constant(name: str) -> NoReturn:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
+    if "integer string conversion" in str(error):
+        return "a number has too many digits"
     return " ".join(str(error).split())[:200]

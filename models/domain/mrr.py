@@ -110,11 +110,12 @@ def _item_flags(items: list[_Item]) -> tuple[str, ...]:
 
 
 def _currency(subscription: Subscription, catalog: Catalog) -> str:
-    """The subscription's currency; before versions said it, that of its first price."""
+    """The subscription's currency; before versions said it, that of its first price that says one. With none anywhere no
+    price has an amount, and no figure is made of the word."""
     if subscription.currency:
         return subscription.currency
     prices = (price_of(item, catalog) for item in subscription.items)
-    return next((price.currency for price in prices if price is not None and not price.stub), "usd")
+    return next((price.currency for price in prices if price is not None and price.currency and not price.stub), "usd")
 
 
 def _items(subscription: Subscription, currency: str, rules: Rules) -> list[_Item]:

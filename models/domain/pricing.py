@@ -40,7 +40,8 @@ def price_item(price: Price | None, quantity: int | None, currency: str) -> Pric
     if units == 0:
         return Priced(_ZERO, unit=option.unit_amount if option else None, tax_inclusive=inclusive)
     if option is None:
-        return Priced(None, reason="missing_currency_option", tax_inclusive=inclusive)
+        reason = "missing_currency_option" if price.currency else "missing_amount"
+        return Priced(None, reason=reason, tax_inclusive=inclusive)
     amount = _amount(price, option, units)
     if isinstance(amount, str):
         return Priced(None, reason=amount, unit=option.unit_amount, tax_inclusive=inclusive)

@@ -45,11 +45,12 @@ class CurrencyOption(Value, frozen=True):
 class Price(Value, frozen=True):
     """A price, or a legacy plan read as one (`from_plan`: such a copy carries no lookup key, so None means unknown).
 
-    `product_name`: the name inside an expanded product. `stub`: Stripe sent the id alone, so nothing else is known."""
+    `product_name`: the name inside an expanded product. `stub`: Stripe sent the id alone, so nothing else is known.
+    `currency` None: it isn't said, so its amounts mean nothing."""
 
     id: str
     type: str = "recurring"
-    currency: str = "usd"
+    currency: str | None = "usd"
     unit_amount: Decimal | None = None
     billing_scheme: str = "per_unit"
     tiers_mode: str | None = None

@@ -22,7 +22,7 @@ def read_price(data: object) -> Price:
     return Price(
         id=fields.owner,
         type=_type(fields),
-        currency=fields.lower("currency") or "usd",
+        currency=fields.lower("currency"),
         unit_amount=_first(fields, "unit_amount_decimal", "unit_amount"),
         billing_scheme=fields.word("billing_scheme", "per_unit"),
         tiers_mode=fields.text("tiers_mode"),
@@ -73,7 +73,7 @@ def _read_plan(fields: Fields) -> Price:
     transform = Fields(fields.part("transform_usage") or {}, fields.owner)
     return Price(
         id=fields.owner,
-        currency=fields.lower("currency") or "usd",
+        currency=fields.lower("currency"),
         unit_amount=_first(fields, "amount_decimal", "amount"),
         billing_scheme=fields.word("billing_scheme", "per_unit"),
         tiers_mode=fields.text("tiers_mode"),

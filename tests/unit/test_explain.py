@@ -36,11 +36,18 @@ BAD = {
     "aliases as text": ({"our_customers": [{"id": "c1", "aliases": "acme.io"}]}, "our_customers[0].aliases"),
     "a link to nobody": ({"links": [{"stripe_customer_id": "cus_1"}]}, "links[0].customer_id"),
     "two links of one": (
-        {"links": [{"stripe_customer_id": "cus_1", "customer_id": to} for to in ("c1", "c2")]},
+        {
+            "our_customers": [{"id": "c1"}, {"id": "c2"}],
+            "links": [{"stripe_customer_id": "cus_1", "customer_id": to} for to in ("c1", "c2")],
+        },
         "'cus_1'",
     ),
     "an unknown decision": ({"decisions": [{"customer_id": "c1", "kind": "split"}]}, "decisions[0].kind"),
     "a winner without a name": ({"decisions": [{"customer_id": "c1", "kind": "winner"}]}, "decisions[0].stripe_customer_id"),
+    "a link to somebody unknown": ({"links": [{"stripe_customer_id": "cus_1", "customer_id": "c9"}]}, "links[0].customer_id"),
+    "a decision on somebody unknown": ({"decisions": [{"customer_id": "c9", "kind": "merge"}]}, "decisions[0].customer_id"),
+    "a scope of nothing": ({"settings": {"scope": {"kind": "products"}}}, "settings.scope.values"),
+    "rates of no day": ({"fx": {"usd_per": {"EUR": "1.1"}}}, "fx.date"),
     "a rate of 0": ({"fx": {"date": "2026-11-01", "usd_per": {"EUR": "0"}}}, "fx.usd_per.EUR"),
     "a negative rate": ({"fx": {"usd_per": {"EUR": -1.1}}}, "fx.usd_per.EUR"),
     "a rate that is no number": ({"fx": {"usd_per": {"EUR": "NaN"}}}, "fx.usd_per.EUR"),
@@ -68,6 +75,24 @@ def test_a_document_that_is_no_json_object_is_refused(text: str | bytes) -> None
         load_document(text)
 
 
+def test_a_number_without_end_is_told_without_python() -> None:
+    with pytest.raises(BadInput, match="a number has too many digits") as refused:
+        load_document('{"now": ' + "9" * 5000 + "}")
+    assert "sys." not in str(refused.value)
+
+
+def test_a_price_without_a_currency_is_no_price_in_dollars() -> None:
+    bare = subscription()
+    del bare["currency"]
+    for row in bare["items"]["data"]:
+        for copy in (row.get("price"), row.get("plan")):
+            if copy:
+                del copy["currency"]
+    (customer,) = explain(document(bare))["customers"]  # type: ignore[misc]
+    assert customer["mrr"] is None
+    assert "mrr_unknown:missing_amount" in customer["flags"]
+
+
 def test_every_key_but_now_may_be_missing() -> None:
     assert explain({"now": NOW}) == {
         "customers": [],
@@ -85,10 +110,16 @@ def test_customers_come_in_the_given_order_matched_or_not() -> None:
     assert [entry["id"] for entry in found["customers"]] == ["zeta", "acme", "mid"]
 
 
-def test_a_link_or_decision_about_somebody_unknown_changes_nothing() -> None:
-    links = [{"stripe_customer_id": "cus_1", "customer_id": "c9"}, {"stripe_customer_id": "cus_9", "customer_id": "c1"}]
-    decisions = [{"customer_id": "c9", "kind": "merge"}]
-    assert explained(subscription(), links=links, decisions=decisions)["mrr"] == 10_000
+def test_a_link_of_a_stripe_customer_that_is_not_there_changes_nothing() -> None:
+    links = [{"stripe_customer_id": "cus_9", "customer_id": "c1"}]
+    assert explained(subscription(), links=links)["mrr"] == 10_000
+
+
+def test_a_link_to_a_customer_of_another_environment_does_not_decide() -> None:
+    ours = [{"id": "c1", "domain": "acme.com"}, {"id": "c2", "environment": "staging"}]
+    links = [{"stripe_customer_id": "cus_1", "customer_id": "c2"}]
+    found: Any = explain(document(subscription(), our_customers=ours, links=links))
+    assert [match["reason"] for match in found["matches"]] == ["domain"]
 
 
 def test_the_same_object_twice_is_one() -> None:
