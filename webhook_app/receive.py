@@ -43,7 +43,7 @@ REFUSALS_PER_MINUTE = 600  # of one address; more are told to wait. Never of loo
 blueprint = Blueprint("receive", __name__)
 
 
-@blueprint.post("/webhooks/stripe/<public_id>")
+@blueprint.route("/webhooks/stripe/<public_id>", methods=["POST"], provide_automatic_options=False)
 @public
 def receive(public_id: str) -> Response:
     """One delivery of one event."""

@@ -170,8 +170,19 @@ def _print(line: str) -> None:
         sys.stdout.flush()
 
 
-def main() -> int:
+HELP = """usage: python -m workers.supervisor
+
+Starts everything on this machine (Valkey, web, workers and clock) and ends it all on Ctrl-C, as `make run` does.
+Settings come from the environment: PORT, HOST, DATA_DIR, DATABASE_URL, REDIS_URL, WORKERS (docs/settings.md).
+"""
+
+
+def main(arguments: Sequence[str] = ()) -> int:
     """Run on the settings of the environment. Exit status 0 after a signal, 2 when it can't start."""
+    if arguments:
+        asked = arguments[0] in {"-h", "--help"}
+        (sys.stdout if asked else sys.stderr).write(HELP)
+        return 0 if asked else 2
     try:
         return Supervisor(load_settings()).run()
     except PivotalError as error:
@@ -180,4 +191,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -29,6 +29,11 @@ def migrate(database: Database) -> SchemaState:
             upgrade(connection)
     except OperationalError as error:
         raise DatabaseAway(f"database: {type(error.orig).__name__} while migrating") from error
+    except DatabaseAway as error:
+        if database.on_sqlite:
+            raise
+        url = database.url  # without its user and password
+        raise DatabaseAway(f"{error} while migrating (PostgreSQL at {url.host or 'its socket'}:{url.port or 5432})") from error
     return schema_state(database)
 
 

@@ -98,6 +98,14 @@ def count_dead(connection: Connection) -> int:
     return connection.execute(select(func.count()).where(InboxEvent.status == "dead")).scalar_one()
 
 
+def count_cut(connection: Connection, status: str, event_ids: Collection[str] | None = None) -> int:
+    """Events of this status whose body was cut with age, so that they can't be retried; of these ids, or of all."""
+    query = select(func.count()).where(InboxEvent.status == status, InboxEvent.body.is_(None))
+    if event_ids is not None:
+        query = query.where(InboxEvent.event_id.in_(list(event_ids)))
+    return connection.execute(query).scalar_one()
+
+
 def oldest_pending_ms(connection: Connection) -> int | None:
     """When the oldest pending event was received (ms), or None when nothing is pending."""
     oldest: int | None = connection.execute(
@@ -128,9 +136,12 @@ def retry_events(
 ) -> set[int]:
     """Bring dead (or quarantined) events back to pending with all their attempts; the answer is the partitions to ring.
 
-    `event_ids` None means all of `statuses`. An event in any other state is left alone.
+    `event_ids` None means all of `statuses`. An event in any other state is left alone, and so is one whose body was cut
+    (`count_cut`): there is nothing left to apply.
     """
-    wanted: list[Any] = [InboxEvent.status.in_([status for status in statuses if status in RETRYABLE])]
+    wanted: list[Any] = [
+        InboxEvent.status.in_([status for status in statuses if status in RETRYABLE]), InboxEvent.body.is_not(None),
+    ]  # fmt: skip
     if event_ids is not None:
         wanted.append(InboxEvent.event_id.in_(list(event_ids)))
     if connection_id is not None:

@@ -93,7 +93,9 @@ def test_a_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     settings = AppSettings(data_dir=tmp_path, database_url="postgresql://nobody:geheim@127.0.0.1:9/x", encryption_keys="x")
     done = Done(settings, "migrate")
     done.refused("database: ")
+    assert "OperationalError while migrating (PostgreSQL at 127.0.0.1:9)" in done.err
     assert "geheim" not in done.err
+    assert "nobody" not in done.err
 
 
 class TestConnect:
@@ -297,6 +299,16 @@ class TestEvents:
         assert Done(settings, "events", "retry", "--id", "evt_quarantined", "--status", "quarantined").status == 0
         Done(settings, "events", "retry", "--id", "evt_nowhere").refused("there is no dead event")
         Done(settings, "events", "retry").refused("takes --id EVT or --all")
+
+    @only_sqlite
+    @pytest.mark.usefixtures("stored")
+    def test_an_event_whose_body_was_cut_is_left_out_and_told(self, settings: AppSettings, database: Database) -> None:
+        with session_scope(database, write=True) as connection:
+            connection.exec_driver_sql("UPDATE inbox SET body = NULL WHERE status = 'dead'")
+        done = Done(settings, "events", "retry", "--all")
+        assert (done.status, done.out) == (0, "0 events pending again\n")
+        assert done.err.startswith("warning: 1 event is left out")
+        assert Done(settings, "events", "counts", "--json").json["dead"] == 1
 
 
 def test_explain_needs_no_configuration_and_imports_no_framework(tmp_path: Path) -> None:

@@ -88,6 +88,13 @@ def test_an_unknown_type_is_stored_and_ignored(
 
 
 @only_sqlite
+@pytest.mark.parametrize("method", ["OPTIONS", "GET", "HEAD", "PUT"])
+def test_only_post_is_taken(client: FlaskClient, connection_record: ConnectionRecord, method: str) -> None:
+    answer = client.open(connection_record.webhook_path, method=method)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+@only_sqlite
 @pytest.mark.fault("F19")
 @pytest.mark.parametrize("data", [None, {}, {"object": {}}, {"object": None}, {"object": "sub_1"}], ids=str)
 def test_an_event_of_a_used_type_without_its_object_is_quarantined(

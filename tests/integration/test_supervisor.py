@@ -23,6 +23,7 @@ from tests.support import missing
 from tests.support.environment import environment
 from workers.embedded_valkey import EmbeddedValkey, find_binary
 from workers.first_run import prepare
+from workers.programs import ROOT as PROJECT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -192,6 +193,15 @@ def test_what_it_needs_and_lacks_is_told_in_one_line(tmp_path: Path) -> None:
     assert len(broken.said) == 2, broken.said
     assert "ENCRYPTION_KEYS: holds something that is no Fernet key" in broken.said[-1]
     assert "no key" not in broken.said[-1].replace("no key;", "")
+
+
+def test_its_help_starts_nothing() -> None:
+    words = [sys.executable, "-m", "workers.supervisor"]
+    done = subprocess.run([*words, "--help"], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python -m workers.supervisor")
+    wrong = subprocess.run([*words, "--hlep"], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
 
 
 def test_a_broken_valkey_file_is_thrown_away(tmp_path: Path) -> None:

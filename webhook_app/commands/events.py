@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from models.errors import BadInput, NotFound
-from models.store.inbox import count_by_status, list_events, retry_events
+from models.store.inbox import count_by_status, count_cut, list_events, retry_events
 from models.store.session import session_scope
 from models.tables.inbox import STATUSES
 from webhook_app.commands.common import workplace
@@ -64,9 +64,13 @@ def retry(event_ids: tuple[str, ...], all_events: bool, status: str) -> None:
     with workplace() as place:
         with session_scope(place.database, write=True) as connection:
             before = count_by_status(connection).get(status, 0)
+            cut = count_cut(connection, status, event_ids or None)
             partitions = retry_events(connection, event_ids=event_ids or None, statuses=[status])
             number = before - count_by_status(connection).get(status, 0)
-        if event_ids and not partitions:
+        if cut:
+            told = "1 event is" if cut == 1 else f"{cut} events are"
+            click.echo(f"warning: {told} left out: the body was cut with age; a backfill reads what it was about", err=True)
+        if event_ids and not partitions and not cut:
             raise NotFound(f"there is no {status} event with this id")
         Bell(place.settings.redis).wake(partitions)  # best effort: the sweeper rings as well
     click.echo(f"{number} event{'' if number == 1 else 's'} pending again")
