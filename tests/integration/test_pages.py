@@ -260,6 +260,13 @@ def test_an_address_that_asks_for_what_there_is_not_is_told_so_with_a_way_back(c
 
 
 @only_sqlite
+def test_a_wrong_status_is_named_as_it_stands_in_the_pages_address(csm: FlaskClient) -> None:
+    said = text_of(csm.get("/customers?status=foo").get_data(as_text=True))
+    assert "status: takes paid, past_due, failing, none" in said
+    assert "payment_status" not in said
+
+
+@only_sqlite
 def test_static_files_are_compressed_and_kept_for_a_year_under_an_address_of_their_content(csm: FlaskClient) -> None:
     page = csm.get("/customers").get_data(as_text=True)
     total = len(page)
@@ -286,6 +293,7 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
         "created": NOW,
         "partition": 0,
         "received_ms": NOW * 1000,
+        "body": b"{}",
     }
     with session_scope(database, write=True) as conn:
         ours = add_customer(conn, "Acme", summary_of(flags=("ambiguous",)), now=NOW)
@@ -294,11 +302,12 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
             add_match(
                 conn, connection_record.id, f"cus_{number:03}", "unmatched", "no_customer_with_domain", email_domain="x.com"
             )
-        for number, status in enumerate(("dead", "quarantined", "applied")):
+        for number, status in enumerate(("dead", "quarantined", "applied", "superseded")):
             conn.execute(insert(InboxEvent).values(event_id=f"evt_{number}", status=status, error="why", **event))
     page = admin.get("/admin/stripe").get_data(as_text=True)
     words = text_of(page)
     assert "1 matched 60 unmatched 0 skipped 1 ambiguous" in words
+    assert "0 pending 1 applied 1 superseded 0 ignored 1 quarantined 1 dead 4 in all" in words
     assert "evt_0" in words
     assert connection_record.public_id in page
     for secret in ("rk_live_", "whsec_", "_sealed"):
@@ -310,7 +319,7 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     assert len(re.findall(r"<td><code>cus_\d+", rest)) == 10
     assert admin.post("/admin/stripe/retry", data={"csrf": form_token(admin.get("/admin/stripe"))}).status_code == 303
     with session_scope(database) as conn:
-        assert sorted(conn.execute(select(InboxEvent.status)).scalars()) == ["applied", "pending", "pending"]
+        assert sorted(conn.execute(select(InboxEvent.status)).scalars()) == ["applied", "pending", "pending", "superseded"]
         assert "events_retried" in list(conn.execute(select(AuditEntry.action)).scalars())
 
 

@@ -17,7 +17,7 @@ def register(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         money=words.money, mrr=words.mrr, day=words.day, iso=words.iso, ago=words.ago, failure=words.failure,
-        ordinal=words.ordinal, since=words.since, number=lambda value: f"{value:,}",
+        ordinal=words.ordinal, plan_name=words.plan_name, since=words.since, number=lambda value: f"{value:,}",
     )  # fmt: skip
     app.jinja_env.globals.update(STATUS_WORDS=words.STATUS_WORDS, LEFT_OUT=words.LEFT_OUT, row_chips=_row_chips)
     for part in (lists, customer, admin):

@@ -21,6 +21,11 @@ from webhook_app.ui.sources import of_customer
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 PAGE = 50
 TROUBLE = ("dead", "quarantined")
+EVENT_STATES = {
+    "pending": "waits for a worker", "applied": "changed what we know",
+    "superseded": "what we know was already newer", "ignored": "of no use here",
+    "quarantined": "can't be read", "dead": "failed for good",
+}  # fmt: skip
 REASONS = {
     "link": "linked by an admin", "metadata": "metadata names the customer", "domain": "domain", "alias": "alias",
     "parent_domain": "parent domain", "no_customer_with_domain": "no customer with this domain",
@@ -57,7 +62,8 @@ def stripe() -> str:
         trouble = [line for status in TROUBLE for line in list_events(conn, status=status, limit=20)]
     return render_template(
         "admin_stripe.html", panels=panels, picked=picked, outcome=outcome, outcomes=OUTCOMES, lines=lines[:PAGE],
-        next=_next(lines, outcome, picked), events=events, trouble=_newest(trouble), reasons=REASONS, now=now(),
+        next=_next(lines, outcome, picked), events=events, event_states=EVENT_STATES,
+        trouble=_newest(trouble), reasons=REASONS, now=now(),
     )  # fmt: skip
 
 

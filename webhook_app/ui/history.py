@@ -1,8 +1,10 @@
 """A change row as a line of history a CSM can read (RULES 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from models.domain.types import Summary
 from models.store.readmodel import ChangeView
 from webhook_app.ui import words
 
@@ -16,7 +18,10 @@ _SILENT = {"subscription_id", "invoice_id", "amount_due_currency"}
 
 @dataclass(frozen=True)
 class Line:
-    """One line: what changed, from what to what, and the MRR movement if it was one."""
+    """One line: what changed, from what to what, and the MRR movement if it was one.
+
+    `was_title`, `title`: the plan's key behind its label. `parts`: the lines that this one stands for.
+    """
 
     id: int
     at: int
@@ -26,28 +31,66 @@ class Line:
     note: str
     tone: str
     amount: str
+    was_title: str = ""
+    title: str = ""
+    parts: tuple["Line", ...] = ()
 
 
-def lines(changes: Sequence[ChangeView], now: int) -> list[Line]:
-    """The history's lines, in the given order; a change of details gives one line for each detail that people read."""
+def lines(changes: Sequence[ChangeView], summary: Summary, now: int) -> list[Line]:
+    """The history's lines, in the given order; a change of details gives one line for each detail that people read.
+
+    What the first import brought is one line: no news about the customer, only where our knowledge begins.
+    """
     found: list[Line] = []
-    for change in changes:
-        found.extend(_details(change, now) if change.field == "details" else [_line(change, now)])
+    for imported, group in groupby(changes, key=_imported):
+        several = list(group)
+        found.extend([_first_import(several, summary, now)] if imported else _each(several, summary, now))
     return found
 
 
-def _line(change: ChangeView, now: int) -> Line:
+def _imported(change: ChangeView) -> bool:
+    return "baseline" in (change.kind, change.cause)
+
+
+def _each(changes: Iterable[ChangeView], summary: Summary, now: int) -> list[Line]:
+    found: list[Line] = []
+    for change in changes:
+        found.extend(_details(change, now) if change.field == "details" else [_line(change, summary, now)])
+    return found
+
+
+def _first_import(changes: Sequence[ChangeView], summary: Summary, now: int) -> Line:
+    """`changes` newest first; its parts stand in the order in which they were written: the plan before its details."""
+    parts = _each(reversed(changes), summary, now)
+    said = {part.what: part.after for part in parts}
+    figures = " · ".join(said[what] for what in ("Plan", "MRR", "Payment") if said.get(what, "none") != "none")
+    oldest = changes[-1]
+    return Line(oldest.id, oldest.at_ms // 1000, "First import", "none", figures, "", "quiet", "", parts=tuple(parts))
+
+
+def _line(change: ChangeView, summary: Summary, now: int) -> Line:
     at = change.at_ms // 1000
     if change.field == "mrr":
         amount = words.money(change.amount or 0, sign=True)
         tone = "quiet" if change.kind not in words.NEWS else "up" if (change.amount or 0) > 0 else "down"
         return Line(change.id, at, "MRR", _mrr(change.before), _mrr(change.after), words.movement(change.kind), tone, amount)
+    if change.field == "plan":
+        return _plan(change, summary)
     what, shown = {
-        "plan": ("Plan", _text), "payment_status": ("Payment", _status), "match": ("Stripe customer", _match),
+        "payment_status": ("Payment", _status), "match": ("Stripe customer", _match),
         "billing_started_at": ("Billing began", lambda value: _day(value, now)),
     }.get(change.field, (change.field.replace("_", " ").capitalize(), _text))  # fmt: skip
     note = "" if change.kind == "changed" else words.movement(change.kind)
     return Line(change.id, at, what, shown(change.before), shown(change.after), note, "quiet", "")
+
+
+def _plan(change: ChangeView, summary: Summary) -> Line:
+    keys = [None if value is None else str(value) for value in (change.before, change.after)]
+    before, after = (words.plan_name(key, summary) for key in keys)
+    note = "" if change.kind == "changed" else words.movement(change.kind)
+    was_title, title = (key if key and key != shown else "" for key, shown in zip(keys, (before, after), strict=True))
+    at = change.at_ms // 1000
+    return Line(change.id, at, "Plan", before or "none", after or "none", note, "quiet", "", was_title, title)
 
 
 def _details(change: ChangeView, now: int) -> list[Line]:

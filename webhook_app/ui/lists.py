@@ -29,7 +29,7 @@ from models.store.readmodel import (
 from models.store.session import session_scope
 from models.store.sources import Sources, load_sources
 from webhook_app.api.access import note_read
-from webhook_app.api.params import read_cursor, read_filter, read_sort, write_cursor
+from webhook_app.api.params import BadParameter, read_cursor, read_filter, read_sort, write_cursor
 from webhook_app.auth import public, require, signed_in
 from webhook_app.auth.context import now
 from webhook_app.services import services
@@ -136,7 +136,17 @@ def _question(args: MultiDict[str, str], environments: Sequence[str]) -> Questio
         mapped["environment"] = environment
     sort = read_sort(mapped)
     cursor = args.get("cursor") or None
-    return Question(read_filter(mapped), sort, cursor, read_cursor(f"customers {sort}", cursor))
+    return Question(_filter(mapped), sort, cursor, read_cursor(f"customers {sort}", cursor))
+
+
+def _filter(mapped: MultiDict[str, str]) -> Filter:
+    """As the API reads it, but a problem is told by the name that stands in this page's address."""
+    try:
+        return read_filter(mapped)
+    except BadParameter as error:
+        if error.parameter == "payment_status":
+            raise BadParameter("status", error.problem) from None
+        raise
 
 
 def _context(asked: Question, environments: Sequence[str], sources: Sources, parts: dict[str, Totals]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """How figures and states are said on the pages (PAGES.md): pure functions from values to words."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from models.domain.money import divisor, dollars
+from models.domain.plan import plan_label
 from models.domain.types import Overdue, Summary
 from models.store.readmodel import ChangeView
 
@@ -52,6 +54,7 @@ _MOVEMENTS = {
     "new": "started", "expansion": "up", "contraction": "down", "churn": "ended", "reactivation": "came back",
     "fx": "exchange rate", "baseline": "first import", "adjustment": "adjusted by a setting or rule",
 }  # fmt: skip
+_KEY = re.compile(r"(?!(?:price|plan|prod)_)[a-z0-9]+(?:[_-][A-Za-z0-9]+)*")
 NEWS = frozenset({"new", "expansion", "contraction", "churn", "reactivation"})
 
 
@@ -196,6 +199,14 @@ def trend(changes: Sequence[ChangeView], now: int) -> tuple[int, int] | None:
 def since(seconds: int) -> str:
     """The month a trend began in."""
     return f"{datetime.fromtimestamp(seconds, UTC):%B}"
+
+
+def plan_name(plan: str | None, summary: Summary) -> str | None:
+    """A plan's text as people read it: the label known from the customer's own plan, else that of what looks like a
+    lookup key; names and ids stay as they are."""
+    if plan is not None and plan == summary.plan:
+        return summary.plan_label or plan
+    return plan_label(plan) if plan is not None and _KEY.fullmatch(plan) else plan
 
 
 def movement(kind: str) -> str:
