@@ -16,6 +16,7 @@ from sqlalchemy import event
 from models.settings import AppSettings
 from models.store.connections import ConnectionRecord, NewConnection, create_connection
 from models.store.keys import Keyring
+from models.store.logs import set_up_logs
 from models.store.session import Database, session_scope
 from models.tables import Base
 from tests.fake_stripe.api import Request
@@ -207,6 +208,7 @@ class World:
     @contextmanager
     def installed(self) -> Iterator["World"]:
         """Put the world in the place of the network, the threads and the clock."""
+        set_up_logs("ERROR")
         with pytest.MonkeyPatch.context() as patch:
             for module in FP_MODULES:
                 patch.setattr(f"workers.{module}.fp", self.failpoint)
