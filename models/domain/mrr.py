@@ -8,7 +8,7 @@ from models.domain import fx as rates
 from models.domain.discounts import Line, apply, unexpired
 from models.domain.money import divisor, shown
 from models.domain.pricing import Priced, monthly_factor, price_item
-from models.domain.scope import in_scope, item_in_scope, price_of, product_of
+from models.domain.scope import in_scope, item_in_scope, lookup_key_of, name_of, price_of, product_of
 from models.domain.types import Catalog, Discount, FxTable, Price, Settings, Subscription, SubscriptionItem
 
 COUNTING = frozenset({"active", "past_due"})
@@ -52,6 +52,8 @@ class _Item(msgspec.Struct):
     line: Line
     full: Fraction | None
     discounts: list[dict[str, object]]
+    lookup_key: str | None
+    name: str | None
 
 
 def is_cancelling(subscription: Subscription) -> bool:
@@ -125,7 +127,8 @@ def _items(subscription: Subscription, currency: str, rules: Rules) -> list[_Ite
         priced = price_item(price, item.quantity, currency)
         counted = item_in_scope(item, rules.settings.scope, rules.catalog)
         line = Line(priced.amount, product_of(item, rules.catalog), counted, priced.reason)
-        found.append(_Item(item, price, priced, line, priced.amount, []))
+        names = lookup_key_of(item, rules.catalog), name_of(item, rules.catalog)
+        found.append(_Item(item, price, priced, line, priced.amount, [], *names))
     return found
 
 
@@ -198,6 +201,8 @@ def _item_figures(entry: _Item) -> dict[str, object]:
     return {
         "item": entry.item.id,
         "price": price.id if price else None,
+        "lookup_key": entry.lookup_key,
+        "name": entry.name,
         "kind": entry.priced.kind,
         "in_scope": entry.line.in_scope,
         "quantity": entry.item.quantity,

@@ -7,8 +7,8 @@ from fractions import Fraction
 import msgspec
 
 from models.domain.mrr import SubscriptionMrr
-from models.domain.scope import item_in_scope, lookup_key_of, price_of, product_of
-from models.domain.types import Catalog, Scope, Subscription, SubscriptionItem
+from models.domain.scope import item_in_scope, lookup_key_of, name_of
+from models.domain.types import Catalog, Scope, Subscription
 
 _INTERVAL = re.compile(r"[_-](?:monthly|yearly|annual|quarterly|weekly|month|year)$", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[_-]+")
@@ -45,7 +45,7 @@ def plan_of(results: Sequence[SubscriptionMrr], scope: Scope, catalog: Catalog) 
     key = lookup_key_of(first, catalog)
     if key:
         return Plan(key, plan_label(key), subscription)
-    name = _name(first, catalog)
+    name = name_of(first, catalog)
     return Plan(name, name, subscription)
 
 
@@ -65,14 +65,3 @@ def _rank(result: SubscriptionMrr) -> tuple[Fraction, int, str]:
 
 def _start(subscription: Subscription, missing: int) -> int:
     return missing if subscription.start_date is None else subscription.start_date
-
-
-def _name(item: SubscriptionItem, catalog: Catalog) -> str | None:
-    """The product's name, else the price's nickname, else the price's id."""
-    price = price_of(item, catalog)
-    if price is None:
-        return None
-    inline = item.price or price
-    product = catalog.products.get(product_of(item, catalog) or "")
-    name = (product and product.name) or price.product_name or inline.product_name
-    return name or price.nickname or inline.nickname or price.id

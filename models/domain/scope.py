@@ -63,3 +63,14 @@ def in_scope(subscription: Subscription, scope: Scope, catalog: Catalog) -> bool
 def has_scope(subscriptions: Iterable[Subscription], scope: Scope, catalog: Catalog) -> bool:
     """Whether a Stripe customer has a subscription in scope, ended ones included (RULES 2, line 1)."""
     return any(in_scope(subscription, scope, catalog) for subscription in subscriptions)
+
+
+def name_of(item: SubscriptionItem, catalog: Catalog) -> str | None:
+    """The product's name, else the price's nickname, else the price's id."""
+    price = price_of(item, catalog)
+    if price is None:
+        return None
+    inline = item.price or price
+    product = catalog.products.get(product_of(item, catalog) or "")
+    name = (product and product.name) or price.product_name or inline.product_name
+    return name or price.nickname or inline.nickname or price.id

@@ -146,9 +146,7 @@ def create_one_time_link(conn: Connection, user_id: int, now: int) -> str:
     """
     if load_account(conn, user_id) is None:
         raise NotFound(f"user {user_id}: there is none")
-    conn.execute(
-        update(OneTimeLink).where(OneTimeLink.user_id == user_id, OneTimeLink.used_at.is_(None)).values(used_at=now)
-    )
+    conn.execute(update(OneTimeLink).where(OneTimeLink.user_id == user_id, OneTimeLink.used_at.is_(None)).values(used_at=now))
     token = secrets.token_urlsafe(32)
     values = {"token_hash": hash_token(token), "user_id": user_id, "expires_at": now + LINK_SECONDS}
     conn.execute(insert(OneTimeLink).values(**values))

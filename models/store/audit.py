@@ -16,7 +16,12 @@ _FIRST = "0" * 64
 
 
 def append_audit(
-    conn: Connection, actor: str, action: str, now: int, *, subject: str | None = None,
+    conn: Connection,
+    actor: str,
+    action: str,
+    now: int,
+    *,
+    subject: str | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
     """Add one entry inside the caller's write transaction. `now`: unix seconds.
@@ -35,8 +40,15 @@ def first_broken_entry(conn: Connection) -> int | None:
     """The id of the first entry that doesn't follow from the one before it (changed or removed), or None when all do."""
     before = _FIRST
     rows = conn.execute(
-        select(AuditEntry.id, AuditEntry.at, AuditEntry.actor, AuditEntry.action, AuditEntry.subject, AuditEntry.details,
-               AuditEntry.hash).order_by(AuditEntry.id)
+        select(
+            AuditEntry.id,
+            AuditEntry.at,
+            AuditEntry.actor,
+            AuditEntry.action,
+            AuditEntry.subject,
+            AuditEntry.details,
+            AuditEntry.hash,
+        ).order_by(AuditEntry.id)
     )
     for row in rows:
         if _entry_hash(before, (row.at, row.actor, row.action, row.subject, row.details)) != row.hash:

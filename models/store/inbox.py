@@ -115,8 +115,12 @@ def oldest_pending_ms(connection: Connection) -> int | None:
 
 
 def list_events(
-    connection: Connection, *, status: str | None = None, connection_id: int | None = None,
-    before_seq: int | None = None, limit: int = 100,
+    connection: Connection,
+    *,
+    status: str | None = None,
+    connection_id: int | None = None,
+    before_seq: int | None = None,
+    limit: int = 100,
 ) -> list[EventLine]:
     """Events, newest first, by keyset: the next page is `before_seq` = the last line's `seq`. At most 1,000 a page."""
     columns = [getattr(InboxEvent, name) for name in EventLine._fields]
@@ -131,7 +135,10 @@ def list_events(
 
 
 def retry_events(
-    connection: Connection, *, event_ids: Collection[str] | None = None, statuses: Collection[str] = ("dead",),
+    connection: Connection,
+    *,
+    event_ids: Collection[str] | None = None,
+    statuses: Collection[str] = ("dead",),
     connection_id: int | None = None,
 ) -> set[int]:
     """Bring dead (or quarantined) events back to pending with all their attempts; the answer is the partitions to ring.
@@ -147,7 +154,8 @@ def retry_events(
     if connection_id is not None:
         wanted.append(InboxEvent.connection_id == connection_id)
     change = (
-        update(InboxEvent).where(*wanted)
+        update(InboxEvent)
+        .where(*wanted)
         .values(status="pending", attempts=0, next_attempt_ms=0, error=None, done_ms=None)
         .returning(InboxEvent.partition)
     )

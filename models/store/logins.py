@@ -47,8 +47,13 @@ def create_session(conn: Connection, user_id: int, now: int) -> str:
     oldest = now - max(ABSOLUTE.values())
     conn.execute(delete(LoginSession).where(LoginSession.created_at < oldest))
     session_id = secrets.token_urlsafe(32)
-    values = {"id_hash": _hash(session_id), "user_id": user_id, "csrf_token": secrets.token_urlsafe(32),
-              "created_at": now, "active_at": now}
+    values = {
+        "id_hash": _hash(session_id),
+        "user_id": user_id,
+        "csrf_token": secrets.token_urlsafe(32),
+        "created_at": now,
+        "active_at": now,
+    }
     conn.execute(insert(LoginSession).values(**values))
     return session_id
 
@@ -56,8 +61,15 @@ def create_session(conn: Connection, user_id: int, now: int) -> str:
 def load_session(conn: Connection, session_id: str, now: int) -> SignedIn | None:
     """Who is signed in with this id, or None when it is unknown, ended, too old or idle for too long."""
     query = (
-        select(LoginSession.id_hash, LoginSession.user_id, LoginSession.csrf_token, LoginSession.created_at,
-               LoginSession.active_at, User.email, User.role)
+        select(
+            LoginSession.id_hash,
+            LoginSession.user_id,
+            LoginSession.csrf_token,
+            LoginSession.created_at,
+            LoginSession.active_at,
+            User.email,
+            User.role,
+        )
         .join(User, User.id == LoginSession.user_id)
         .where(LoginSession.id_hash == _hash(session_id), LoginSession.ended_at.is_(None), User.disabled.is_(False))
     )

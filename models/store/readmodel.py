@@ -239,9 +239,7 @@ def _parts(query: Select[tuple[object, ...]], sort: str, after: Position | None)
     return [unknown.where(CustomerRow.id < after.id if down else CustomerRow.id > after.id)]
 
 
-def _along(
-    query: Select[tuple[object, ...]], column: object, down: bool, after: Position | None
-) -> Select[tuple[object, ...]]:
+def _along(query: Select[tuple[object, ...]], column: object, down: bool, after: Position | None) -> Select[tuple[object, ...]]:
     key: ColumnElement[object] = column  # type: ignore[assignment]  # a mapped column is one at class level
     if after is not None:
         place = tuple_(key, CustomerRow.id)

@@ -88,5 +88,15 @@ def _latest_run(conn: Connection, connection_id: int) -> Run | None:
     if row is None:
         return None
     counts = msgspec.json.decode(row.counts, type=dict[str, object])
-    return Run(row.id, row.state, row.phase, row.objects, row.expected_objects, counts, row.error, row.started_ms,
-               row.updated_ms, row.finished_ms)
+    return Run(
+        row.id,
+        row.state,
+        row.phase,
+        row.objects,
+        row.expected_objects,
+        counts,
+        row.error,
+        row.started_ms,
+        row.updated_ms,
+        row.finished_ms,
+    )

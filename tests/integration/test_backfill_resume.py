@@ -73,9 +73,7 @@ def test_killed_at_every_commit_it_goes_on_without_a_gap(
 
 @pytest.mark.fault("F74")
 @pytest.mark.usefixtures("small_pages")
-def test_what_was_committed_is_not_read_again(
-    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_committed_is_not_read_again(pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(fake, pipeline)
     with dies_at(monkeypatch, "after_backfill_commit", 20):
         backfill(pipeline)

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import insert
 
-from models.domain.types import Price, Product
 from models.settings import AppSettings
-from models.store.connections import ConnectionRecord
-from models.store.mirror import encode
 from models.store.session import session_scope
-from models.tables.mirror import StripePriceRow, StripeProductRow
 from tests.integration.test_pages import text_of
 from tests.support import only_sqlite
 from tests.support.browsing import add_user, as_user
@@ -37,24 +32,16 @@ def csm(app: Flask) -> FlaskClient:
     return as_user(app, add_user(app, "csm@example.com", "csm", NOW), NOW)
 
 
-def prices_of(app: Flask, record: ConnectionRecord) -> None:
-    """Three prices in the mirror: with a lookup key, of a product, and of a name that only the product's row holds."""
-    rows = (
-        (StripePriceRow, Price("price_key", lookup_key="scale_monthly", product="prod_1")),
-        (StripePriceRow, Price("price_product", product="prod_1")),
-        (StripeProductRow, Product("prod_1", "Seats & more")),
-    )
-    with session_scope(services(app).database, write=True) as conn:
-        for table, value in rows:
-            conn.execute(insert(table).values(connection_id=record.id, id=value.id, kind="read", facts=encode(value)))
-
-
-def test_the_derivation_names_its_prices_and_keeps_their_ids_at_hand(
-    app: Flask, csm: FlaskClient, connection_record: ConnectionRecord
-) -> None:
-    prices_of(app, connection_record)
-    names = ("price_plan", "price_key", "price_product", "price_nobody_knows")
-    subs = [derivation_of(f"cus_{name}", name, 100, 1, yearly=False, discount=None) for name in names]
+def test_the_derivation_names_its_prices_and_keeps_their_ids_at_hand(app: Flask, csm: FlaskClient) -> None:
+    called = {
+        "price_plan": ("growth_monthly", "Growth product"),
+        "price_key": ("scale_monthly", None),
+        "price_product": (None, "Seats & more"),
+        "price_nobody_knows": (None, "price_nobody_knows"),
+    }
+    subs = [derivation_of(f"cus_{name}", name, 100, 1, yearly=False, discount=None) for name in called]
+    for sub, (key, name) in zip(subs, called.values(), strict=True):
+        sub["items"][0] |= {"lookup_key": key, "name": name}
     summary = summary_of(plan="growth_monthly", plan_label="Growth", subscription_id="sub_price_plan", derivation=tuple(subs))
     with session_scope(services(app).database, write=True) as conn:
         row_id = add_customer(conn, "Acme", summary, now=NOW)

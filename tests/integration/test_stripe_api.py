@@ -108,10 +108,34 @@ def test_an_answer_without_a_date_header_is_unbounded(stripe, api):
 @pytest.mark.fault("F66")
 @pytest.mark.parametrize(
     "trouble",
-    [refuse(500), refuse(502), reply("<html>bad gateway</html>", 503), reply("<html>hello</html>"), reply("[1]"), reply(""),
-     reply(b'{"a": "\xff"}'), reply("[" * 100_000), cut, reset, reply("<html>404</html>", 404), refuse(409)],
-    ids=["500", "502", "503 html", "200 html", "a list", "empty", "not utf-8", "nesting", "partial", "reset", "404 html",
-         "409"],
+    [
+        refuse(500),
+        refuse(502),
+        reply("<html>bad gateway</html>", 503),
+        reply("<html>hello</html>"),
+        reply("[1]"),
+        reply(""),
+        reply(b'{"a": "\xff"}'),
+        reply("[" * 100_000),
+        cut,
+        reset,
+        reply("<html>404</html>", 404),
+        refuse(409),
+    ],
+    ids=[
+        "500",
+        "502",
+        "503 html",
+        "200 html",
+        "a list",
+        "empty",
+        "not utf-8",
+        "nesting",
+        "partial",
+        "reset",
+        "404 html",
+        "409",
+    ],
 )
 def test_passing_trouble_is_tried_again_and_then_given_up_as_unreachable(stripe, api, trouble):
     stripe.then(trouble, trouble)

@@ -84,8 +84,12 @@ class Pipeline:
 
     def problems(self) -> list[Any]:
         with session_scope(self.database) as connection:
-            return [tuple(r) for r in bulk.run(
-                connection, "SELECT type, status, attempts, error FROM inbox WHERE status IN ('pending', 'dead')").fetchall()]
+            return [
+                tuple(r)
+                for r in bulk.run(
+                    connection, "SELECT type, status, attempts, error FROM inbox WHERE status IN ('pending', 'dead')"
+                ).fetchall()
+            ]
 
     def counts(self) -> dict[str, int]:
         with session_scope(self.database) as connection:

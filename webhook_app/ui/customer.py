@@ -17,7 +17,7 @@ from webhook_app.auth.context import now
 from webhook_app.errors import answer
 from webhook_app.services import services
 from webhook_app.ui import history, words
-from webhook_app.ui.prices import load_price_names
+from webhook_app.ui.prices import price_names
 from webhook_app.ui.sources import of_customer, state_mark
 
 blueprint = Blueprint("customer", __name__)
@@ -82,9 +82,6 @@ def _load(conn: Connection, number: int) -> Found | None:
 
 def _draw(template: str, found: Found) -> str:
     moment, view = now(), found.view
-    source = found.sources.by_environment.get(view.row.environment)
-    with session_scope(services().database) as conn:  # not for every poll: only for what is drawn
-        prices = load_price_names(conn, None if source is None else source.id, view.summary)
     test = "/test" if view.row.environment == "staging" else ""
     stripe_base = f"{DASHBOARD}{test}"
     return render_template(
@@ -92,6 +89,7 @@ def _draw(template: str, found: Found) -> str:
         customer=view.row, aliases=view.aliases, summary=view.summary, etag=found.etag, now=moment, stripe_base=stripe_base,
         chips=words.chips(view.row.flags, view.summary, moment), unknown=words.unknown_reason(view.row.flags),
         trend=words.trend(found.changes, moment), overdue=words.overdue_line(view.summary.overdue),
-        lines=history.lines(found.changes, view.summary, moment), prices=prices, more_history=len(found.changes) == HISTORY,
+        lines=history.lines(found.changes, view.summary, moment), prices=price_names(view.summary),
+        more_history=len(found.changes) == HISTORY,
         notice=of_customer(found.sources, view.row.environment, moment), payment=words.payment_line(view.summary, moment),
     )  # fmt: skip
