@@ -156,6 +156,7 @@ class Absorber:
             recompute.check_rules(connection, loaded, changing=bool(draft.fanout))
             draft.write(connection)
             recompute.save(connection, done, now_ms=now_ms, checked=True)
+            draft.fan_out(connection, done.computed)
             claims.mark_rows(connection, [Outcome(seq, "applied") for seq in ended], now_ms)
             calls = self._tools.readers.take_calls()
             claims.add_counts(connection, [("recomputes", done.size), *calls.items()], _day(now_ms))

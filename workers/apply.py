@@ -3,7 +3,7 @@
 `Draft` collects what a batch of events or a page of reads will write; nothing here touches RQ, Redis, the SDK or Flask.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,7 +104,7 @@ class Draft:
         return Overlay(self.values, self.second, {price: key for price, (_, key) in self.kept.items()})
 
     def write(self, connection: Connection) -> None:
-        """Write the mirror rows with their indexes, and make due whom a changed price, product or coupon concerns.
+        """Write the mirror rows with their indexes; `fan_out` goes with it.
 
         Raises:
             Conflict: one of the objects changed since it was read; nothing of this transaction may be kept.
@@ -118,9 +118,16 @@ class Draft:
             mirror.replace_items(connection, record.id, subscriptions)
         mirror.save_discounts(connection, record.id, whole_discounts(self.values))
         mirror.keep_lookup_keys(connection, record.id, self.kept)
+
+    def fan_out(self, connection: Connection, computed: Collection[str] = ()) -> None:
+        """Make due whom a changed price, product or coupon concerns; after the figures of this transaction were saved.
+
+        `computed`: Stripe customers whose figures were computed with the change already.
+        """
+        record = self.record
         for object_type, object_id in sorted(self.fanout):
-            using = mirror.customers_using(connection, record.id, object_type, object_id) - self.touched
-            customers.make_due(connection, record.id, using, "facts")
+            using = mirror.customers_using(connection, record.id, object_type, object_id)
+            customers.make_due(connection, record.id, using - self.touched - set(computed), "facts")
 
 
 def open_draft(connection: Connection, record: ConnectionRecord, parsed: Iterable[tuple[Key, Any]]) -> Draft:
@@ -190,6 +197,7 @@ def apply_reads(
     for key, value in parsed.items():
         apply_read(draft, key, value, bounds, listed=listed, refetch=done.refetch)
     draft.write(connection)
+    draft.fan_out(connection)
     done.touched = draft.touched
     done.written = len(draft.rows)
     return done

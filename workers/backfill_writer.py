@@ -123,6 +123,7 @@ class Writer:
             try:
                 with self.writing(len(rows), **moves(drafted.refetch)) as connection:
                     drafted.draft.write(connection)
+                    drafted.draft.fan_out(connection)
                     self._make_due(connection, drafted.draft)
                     self._note_shown(connection, drafted, rows)
                     if drafted.problems:

@@ -38,6 +38,7 @@ DUE_S = 0.5
 BATCH = 300
 JOB_S = 20.0
 MAX_ATTEMPTS = 8
+PUT_OFF_MS = 1_000
 DISCONNECTED_MS = 300_000
 DISCONNECTED = "waits until the connection has a key that Stripe accepts"
 TRIES = 6
@@ -185,6 +186,7 @@ class Drainer:
             raise
         except Conflict:  # so much is going on that six tries were not enough: nobody's fault, and nothing is lost
             log.warning("batch_put_off", events=len(rows))
+            self._put_off(rows)
         except Exception as error:  # whatever one row does must not stop the others (F59)
             if len(rows) == 1:
                 self._failed(rows[0], error)
@@ -192,6 +194,13 @@ class Drainer:
             middle = len(rows) // 2
             self._batch(connection_id, rows[:middle])
             self._batch(connection_id, rows[middle:])
+
+    def _put_off(self, rows: Sequence[Pending]) -> None:
+        later = self._tools.now_ms() + PUT_OFF_MS
+        outcomes = [Outcome(row.seq, "pending", row.attempts, later, None, row.missing_since_ms) for row in rows]
+        with session_scope(self._database, write=True) as connection:
+            self._prove(connection)
+            claims.mark_rows(connection, outcomes, later)
 
     def _carry_out(self, connection_id: int, rows: Sequence[Pending]) -> None:
         for attempt in range(TRIES):
@@ -224,6 +233,7 @@ class Drainer:
             weighed.draft.write(connection)
             fp("between_apply_and_recompute")
             recompute.save(connection, done, now_ms=now_ms, checked=True)
+            weighed.draft.fan_out(connection, done.computed)
             claims.mark_rows(connection, outcomes, now_ms)
             note_events(connection, connection_id, max(row.received_ms for row in rows))
             if weighed.deauthorized:

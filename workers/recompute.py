@@ -76,6 +76,11 @@ class Recomputed:
     failed: dict[int, str] = field(default_factory=dict)
 
     @property
+    def computed(self) -> set[str]:
+        """Stripe customers whose figures are in these results."""
+        return {account.match.stripe_customer_id for result in self.results for account in result.summary.accounts}
+
+    @property
     def size(self) -> int:
         """How many of our customers were computed."""
         return len(self.results)

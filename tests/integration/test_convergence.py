@@ -1,4 +1,4 @@
-"""Convergence through store and apply in one process (FAULTS 8.1): 600 random histories on both databases, the same ones in
+"""Convergence through store and apply in one process (FAULTS 8.1): 150 random histories on both databases, the same ones in
 every run (HISTORIES=n for n/10, SEED=n for those from n on, SEED=random for others), and every one that ever failed."""
 
 import os
@@ -16,7 +16,7 @@ from tests.support.histories import diverging
 from tests.support.world import World
 
 KEPT = Path(__file__).with_name("failing_histories.txt")
-COUNT = int(os.environ.get("HISTORIES", "6000")) // 10
+COUNT = int(os.environ.get("HISTORIES", "1500")) // 10
 SEED = os.environ.get("SEED", "1")  # the same histories in every run, so that a run says something of the change; SEED=random
 FIRST = None if SEED == "random" else int(SEED)
 PARTS = {"sqlite": 8, "postgresql": 2}  # so that several test processes share them
