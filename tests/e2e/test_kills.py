@@ -185,7 +185,9 @@ def test_sigterm_in_the_middle_of_a_batch_lets_the_worker_finish_it(scene: Scene
     scene.stack.start_again("worker1", FAILPOINTS="before_apply=sleep:1@1")
     worker = scene.stack.workers["worker1"]
     scene.play()
-    wait_for(scene.stack.leases)
+    assert worker.process is not None
+    pid = worker.process.pid
+    wait_for(lambda: scene.stack.leases(pid))  # not of another worker, while this one is still starting
     assert worker.stop(signal.SIGTERM) == 0, worker.log
     worker.wanted = True
     worker.start()

@@ -206,12 +206,13 @@ class Stack:
             due = customers.due_stripe_customers(connection, 1000), customers.due_ids(connection, now_ms // 1000, 1000)
             return int(events) + sum(len(part) for part in due)
 
-    def leases(self) -> list[str]:
-        """Partitions that somebody works on."""
+    def leases(self, pid: int | None = None) -> list[str]:
+        """Partitions that somebody (the process `pid`) works on."""
         now_ms = time.time_ns() // 1_000_000
         with session_scope(self.database) as connection:
-            sql = "SELECT name FROM leases WHERE name LIKE ? AND until_ms > ?"
-            return list(bulk.run(connection, sql, ["partition:%", now_ms]).scalars())
+            sql = "SELECT name FROM leases WHERE name LIKE ? AND until_ms > ? AND token LIKE ?"
+            whose = "%" if pid is None else f"%:{pid}:%"
+            return list(bulk.run(connection, sql, ["partition:%", now_ms, whose]).scalars())
 
     def settle(self, *, unless_told_why: bool = False) -> None:
         """Wait until nothing waits any more."""
