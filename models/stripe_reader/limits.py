@@ -82,6 +82,8 @@ def _check_tokens(raw: bytes) -> None:
 def _check_escapes(raw: bytes) -> None:
     if b"\\u0000" in raw and _NUL.search(raw):
         _refuse("the body holds a NUL character")
+    if b"\\ud" not in raw and b"\\uD" not in raw:  # most have a \u00d7 or the like; the search below costs 0.3 ms
+        return
     for run in _SURROGATES.findall(raw):
         if not _PAIRS.fullmatch(run):
             _refuse("the body holds half of a surrogate pair")
