@@ -138,10 +138,10 @@ def read_event(known: Known, body: bytes, received_ms: int, partitions: int) -> 
         object_id=envelope.object_id,
         customer_id=envelope.customer_id,
         partition=crc32(whose.encode()) % partitions,
-        body=body,
         received_ms=received_ms,
+        status_ms=received_ms,
+        body=body,
         status="pending" if useful else "ignored",
-        done_ms=None if useful else received_ms,
     )
 
 
@@ -183,11 +183,11 @@ def _quarantined(known: Known, body: bytes, received_ms: int, reason: str, envel
         object_id=None,
         customer_id=None,
         partition=0,
-        body=body,
         received_ms=received_ms,
+        status_ms=received_ms,
+        body=body,
         status="quarantined",
         error=reason,
-        done_ms=received_ms,
     )
 
 

@@ -43,6 +43,7 @@ class Draft:
     """What will be written: `held` is the mirror as read, `rows` and `values` what replaces it.
 
     `second`: the Stripe second that dates a value, for `as_of`. `fanout`: prices, products and coupons that changed.
+    `touched`: Stripe customers whose figures may change; `dated`: those of which only the evidence is younger, with its second.
     """
 
     record: ConnectionRecord
@@ -54,7 +55,9 @@ class Draft:
     second: dict[Key, int | None] = field(default_factory=dict)
     kept: dict[str, tuple[int, str]] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    dated: dict[str, int] = field(default_factory=dict)
     fanout: set[Key] = field(default_factory=set)
+    _before: dict[Key, Any] = field(default_factory=dict)
 
     def known(self, key: Key) -> Known | None:
         """What is known of an object, the draft's own changes included."""
@@ -66,30 +69,49 @@ class Draft:
 
     def value(self, key: Key) -> Any | None:
         """The object as it stands, the draft's own changes included."""
-        if key in self.values:
-            return self.values[key]
-        row = self.held.get(key)
-        return row.value if row else None
+        return self.values[key] if key in self.values else self.before(key)
+
+    def before(self, key: Key) -> Any | None:
+        """The object as the mirror holds it."""
+        if key not in self._before:
+            row = self.held.get(key)
+            self._before[key] = row.value if row else None
+        return self._before[key]
 
     def put(self, key: Key, value: Any, known: Known, second: int | None) -> None:
         """Let `value` be what the mirror holds of `key`."""
         held = self.held.get(key)
         version = held.version + 1 if held else 1  # however often the draft changes its mind, one row is written
         facts = mirror.encode(value)
-        if held is None or held.facts != facts:
+        changed = held is None or held.facts != facts
+        if changed:
             self._touch(key, value)
         self.rows[key] = MirrorRow(*key, known.kind, known.final, known.ev_id, known.ev_sec, known.ev_seq,
                                    known.read_lo_ms, known.read_hi_ms, known.cover_seq, version, facts)  # fmt: skip
         self.values[key] = value
         self.second[key] = second
         if customer := CUSTOMER_OF[key[0]](value):
-            self.touched.add(customer)
+            if changed and self._moves_figures(key, value):
+                self.touched.add(customer)
+            else:
+                self.dated[customer] = max(self.dated.get(customer, 0), second or 0)
+
+    def _moves_figures(self, key: Key, value: Any) -> bool:
+        """Whether changed facts can change anything that is shown: of a Stripe customer's metadata only the key that the
+        connection matches by can."""
+        before = self.before(key)
+        if not isinstance(value, StripeCustomer) or not isinstance(before, StripeCustomer):
+            return True
+        name = self.record.settings.metadata_key
+        if name is not None and value.metadata.get(name) != before.metadata.get(name):
+            return True
+        return msgspec.structs.replace(value, metadata=before.metadata) != before
 
     def _touch(self, key: Key, value: Any) -> None:
         if key[0] in {"price", "product", "coupon"}:
             self.fanout.add(key)
         elif key[0] == "subscription":  # its old customer too, should an object ever move
-            before = self.value(key)
+            before = self.before(key)
             if before is not None and before.customer and before.customer != value.customer:
                 self.touched.add(before.customer)
 
@@ -101,7 +123,7 @@ class Draft:
 
     def overlay(self) -> Overlay:
         """The draft as a recompute sees it before it is written."""
-        return Overlay(self.values, self.second, {price: key for price, (_, key) in self.kept.items()})
+        return Overlay(self.values, self.second, {price: key for price, (_, key) in self.kept.items()}, self.dated)
 
     def write(self, connection: Connection) -> None:
         """Write the mirror rows with their indexes; `fan_out` goes with it.

@@ -39,11 +39,13 @@ _CAUSES = {"event": "facts", "backfill": "facts", "refetch": "facts", "clock": "
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Values that are about to be written: they win over what the mirror holds. `evidence`: second by key."""
+    """Values that are about to be written: they win over what the mirror holds. `evidence`: second by key. `dated`: Stripe
+    customers whose facts stay as they are while the evidence for them gets younger, with its second."""
 
     values: Mapping[mirror.Key, Any] = field(default_factory=dict)
     evidence: Mapping[mirror.Key, int | None] = field(default_factory=dict)
     kept_keys: Mapping[str, str] = field(default_factory=dict)
+    dated: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class Loaded:
     decisions: dict[int, Decision]
     fx: FxTable
     old_fx: dict[str, FxTable]
+    dated: dict[int, int] = field(default_factory=dict)
+    """Our customers whose figures stay and whose `as_of` moves on to this second."""
 
 
 @dataclass(slots=True)
@@ -99,13 +103,14 @@ def load(
     `customer_ids`: customers of ours to recompute in any case (due by the clock, a decision, a new FX table).
     """
     overlay = overlay or Overlay()
-    touched = set(stripe_ids)
+    dated, unmatched = _dated(connection, record, {key: at for key, at in overlay.dated.items() if key not in stripe_ids})
+    touched = set(stripe_ids) | unmatched
     old = snapshots.load_matches(connection, record.id, touched)
     siblings = snapshots.load_matched_to(
         connection, record.id, {m.base_customer_id for m in old.values() if m.base_customer_id} | set(customer_ids)
     )
     loaded = _facts(connection, record, touched | siblings.keys(), overlay)
-    loaded.touched = touched & loaded.customers.keys()
+    loaded.touched, loaded.dated = touched & loaded.customers.keys(), dated
     loaded.matches = old | siblings
     _match(connection, loaded)
     ours = {m.base_customer_id for m in loaded.matches.values() if m.base_customer_id} | set(customer_ids)
@@ -119,6 +124,16 @@ def load(
     loaded.decisions = snapshots.load_decisions(connection, record.id, loaded.computed.keys())
     _rates(connection, loaded)
     return loaded
+
+
+def _dated(connection: Connection, record: ConnectionRecord, dated: Mapping[str, int]) -> tuple[dict[int, int], set[str]]:
+    """Whose `as_of` moves on, by our customer; and Stripe customers that were never matched, to be computed after all."""
+    bases = snapshots.load_bases(connection, record.id, dated.keys())
+    ours: dict[int, int] = {}
+    for stripe_id, base in bases.items():
+        if base is not None:
+            ours[base] = max(ours.get(base, 0), dated[stripe_id])
+    return ours, dated.keys() - bases.keys()
 
 
 def _facts(connection: Connection, record: ConnectionRecord, ids: Collection[str], overlay: Overlay) -> Loaded:
@@ -350,10 +365,13 @@ def save(connection: Connection, done: Recomputed, *, now_ms: int, checked: bool
     loaded = done.loaded
     if not checked:
         check_rules(connection, loaded, changing=False)
-    snapshots.lock_customers(connection, {result.id: result.mirror_version for result in done.results})
+    computed = {result.id: result.mirror_version for result in done.results}
+    dated = {key: second for key, second in loaded.dated.items() if key not in computed}
+    snapshots.lock_customers(connection, computed, dated)
     hosts = {key: hosts for key, hosts in loaded.hosts.items() if key in loaded.touched}
     snapshots.save_matches(connection, loaded.record.id, done.matches, hosts)
     snapshots.save_summaries(connection, done.results, now_ms)
+    snapshots.save_evidence(connection, dated)
     customer_store.fall_behind(connection, done.failed)
 
 

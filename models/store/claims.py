@@ -122,15 +122,15 @@ def mark_rows(connection: Connection, outcomes: Sequence[Outcome], now_ms: int) 
             plain.setdefault(outcome.status, []).append(outcome.seq)
         else:
             other.append((outcome.status, outcome.attempts, outcome.next_attempt_ms, outcome.error,
-                          outcome.missing_since_ms, None if outcome.status == "pending" else now_ms, outcome.seq))  # fmt: skip
+                          outcome.missing_since_ms, now_ms, outcome.seq))  # fmt: skip
     for status in sorted(plain):
         for part in bulk.chunks(sorted(plain[status])):
             marks = ", ".join("?" * len(part))
-            sql = f"UPDATE inbox SET status = ?, error = NULL, done_ms = ? WHERE status = 'pending' AND seq IN ({marks})"
+            sql = f"UPDATE inbox SET status = ?, error = NULL, status_ms = ? WHERE status = 'pending' AND seq IN ({marks})"
             bulk.run(connection, sql, [status, now_ms, *part])
     if other:
         sql = (
-            "UPDATE inbox SET status = ?, attempts = ?, next_attempt_ms = ?, error = ?, missing_since_ms = ?, done_ms = ?"
+            "UPDATE inbox SET status = ?, attempts = ?, next_attempt_ms = ?, error = ?, missing_since_ms = ?, status_ms = ?"
             " WHERE status = 'pending' AND seq = ?"
         )
         mark = bulk.mark(connection)

@@ -17,7 +17,7 @@ RETRYABLE = ("dead", "quarantined")
 
 class NewEvent(NamedTuple):
     """One row to store, its fields in the order of the statement. `status` is pending, ignored or quarantined (`error` says
-    why); `done_ms` is null while pending. Times: `created` unix seconds (Stripe's), the others milliseconds."""
+    why); `status_ms` is when it got its status. Times: `created` unix seconds (Stripe's), the others milliseconds."""
 
     connection_id: int
     event_id: str
@@ -29,11 +29,11 @@ class NewEvent(NamedTuple):
     object_id: str | None
     customer_id: str | None
     partition: int
-    body: bytes
     received_ms: int
+    status_ms: int
+    body: bytes
     status: str = "pending"
     error: str | None = None
-    done_ms: int | None = None
     attempts: int = 0
     next_attempt_ms: int = 0
 
@@ -156,7 +156,7 @@ def retry_events(
     change = (
         update(InboxEvent)
         .where(*wanted)
-        .values(status="pending", attempts=0, next_attempt_ms=0, error=None, done_ms=None)
+        .values(status="pending", attempts=0, next_attempt_ms=0, error=None)
         .returning(InboxEvent.partition)
     )
     return set(connection.execute(change).scalars())

@@ -70,6 +70,12 @@ def load_matches(connection: Connection, connection_id: int, stripe_ids: Collect
     return {row[0]: StoredMatch(*row) for row in rows}
 
 
+def load_bases(connection: Connection, connection_id: int, stripe_ids: Collection[str]) -> dict[str, int | None]:
+    """By Stripe customer that was ever matched: whose it is before any decision."""
+    sql = "SELECT stripe_customer_id, base_customer_id FROM matches WHERE connection_id = ? AND stripe_customer_id IN (*)"
+    return {row[0]: row[1] for row in bulk.select_in(connection, sql, stripe_ids, [connection_id])}
+
+
 def load_matched_to(connection: Connection, connection_id: int, customer_ids: Collection[int]) -> dict[str, StoredMatch]:
     """Outcomes of all Stripe customers that belong to these customers, those that lost to a winner included."""
     sql = f"SELECT {_MATCH} FROM matches WHERE connection_id = ? AND base_customer_id IN (*)"
@@ -98,15 +104,16 @@ def load_decisions(connection: Connection, connection_id: int, customer_ids: Col
     }
 
 
-def lock_customers(connection: Connection, expected: Mapping[int, int]) -> None:
-    """Hold these customers' rows in sorted order and see that none moved since it was read (`mirror_version`).
+def lock_customers(connection: Connection, expected: Mapping[int, int], others: Collection[int] = ()) -> None:
+    """Hold these customers' rows in sorted order and see that none moved since it was read (`mirror_version`). `others` are
+    held with them, whatever their version.
 
     Raises:
         Conflict: one of them changed meanwhile; compute again.
     """
     share = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
     sql = f"SELECT id, mirror_version FROM customers WHERE id IN (*) ORDER BY id{share}"
-    held = {row[0]: row[1] for row in bulk.select_in(connection, sql, expected.keys())}
+    held = {row[0]: row[1] for row in bulk.select_in(connection, sql, {*expected, *others})}
     changed = [key for key, version in expected.items() if held.get(key) != version]
     if changed:
         raise Conflict(f"{len(changed)} customers changed meanwhile")
@@ -128,6 +135,14 @@ def save_summaries(connection: Connection, results: Sequence["Result"], now_ms: 
         for change in result.changes
     ]  # fmt: skip
     bulk.upsert(connection, "customer_changes", changes, key=("id",), update=())
+
+
+def save_evidence(connection: Connection, seconds: Mapping[int, int]) -> None:
+    """Move `as_of` on: these customers' figures were seen to hold at that second (unix). Never back."""
+    rows = [(second, key, second) for key, second in sorted(seconds.items())]
+    if rows:
+        sql = "UPDATE customers SET as_of = ? WHERE id = ? AND (as_of IS NULL OR as_of < ?)"
+        connection.exec_driver_sql(sql.replace("?", bulk.mark(connection)), rows)
 
 
 def _json(value: object) -> str | None:
@@ -210,6 +225,6 @@ def as_match(stored: StoredMatch) -> Match:
 
 
 __all__ = [
-    "Computed", "Customer", "Result", "StoredMatch", "as_match", "load_computed", "load_decisions", "load_links",
-    "load_matched_to", "load_matches", "lock_customers", "save_matches", "save_summaries",
+    "Computed", "Customer", "Result", "StoredMatch", "as_match", "load_bases", "load_computed", "load_decisions",
+    "load_links", "load_matched_to", "load_matches", "lock_customers", "save_evidence", "save_matches", "save_summaries",
 ]  # fmt: skip

@@ -279,7 +279,7 @@ class TestEvents:
         with session_scope(database, write=True) as connection:
             rows = [
                 NewEvent(connection_record.id, f"evt_{status}", "invoice.paid", None, True, NOW, "invoice", "in_1", "cus_1", 0,
-                         b'{"secret": "body"}', NOW * 1000, status, None if status == "pending" else "why")
+                         NOW * 1000, NOW * 1000, b'{"secret": "body"}', status, None if status == "pending" else "why")
                 for status in ("pending", "dead", "quarantined")
             ]  # fmt: skip
             insert_events(connection, rows)

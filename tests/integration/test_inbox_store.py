@@ -22,7 +22,8 @@ def row(record: ConnectionRecord, number: int, status: str = "pending", partitio
     return NewEvent(
         connection_id=record.id, event_id=f"evt_{number}", type="customer.updated", api_version=None, livemode=True,
         created=1_780_000_000 + number, object_type="customer", object_id="cus_1", customer_id="cus_1", partition=partition,
-        body=b'{"n": %d}\x00' % number, received_ms=1_780_000_000_000 + number, status=status,
+        received_ms=1_780_000_000_000 + number, status_ms=1_780_000_000_000 + number, body=b'{"n": %d}\x00' % number,
+        status=status,
     )  # fmt: skip
 
 
@@ -85,12 +86,12 @@ def test_lists_go_from_the_newest_by_pages_and_show_no_body(filled: Database) ->
 @pytest.mark.fault("F59")
 def test_dead_events_come_back_with_all_their_attempts_and_others_stay(filled: Database) -> None:
     with session_scope(filled, write=True) as connection:
-        connection.execute(text("UPDATE inbox SET attempts = 8, error = 'x', done_ms = 1 WHERE status = 'dead'"))
+        connection.execute(text("UPDATE inbox SET attempts = 8, error = 'x' WHERE status = 'dead'"))
         assert retry_events(connection, event_ids=["evt_2", "evt_0", "evt_4"]) == {2}
         assert retry_events(connection) == {1}
         assert retry_events(connection, statuses=["applied", "ignored"]) == set()
         assert retry_events(connection, statuses=["quarantined"]) == {0}
     with session_scope(filled) as connection:
         assert count_by_status(connection) == {"applied": 1, "pending": 5, "ignored": 1, "superseded": 1}
-        kept = connection.execute(text("SELECT attempts, error, done_ms FROM inbox WHERE event_id = 'evt_2'")).one()
-    assert tuple(kept) == (0, None, None)
+        kept = connection.execute(text("SELECT attempts, error FROM inbox WHERE event_id = 'evt_2'")).one()
+    assert tuple(kept) == (0, None)

@@ -64,7 +64,7 @@ def test_a_signed_event_is_on_disk_when_it_is_answered(
         "cus_1",
     )
     assert row["connection_id"] == connection_record.id
-    assert row["done_ms"] is None
+    assert row["status_ms"] == row["received_ms"]
 
 
 @pytest.mark.fault("F01", "F34")
@@ -84,7 +84,7 @@ def test_an_unknown_type_is_stored_and_ignored(
     assert answer.status_code == 200
     (row,) = rows(database)
     assert row["status"] == "ignored"
-    assert row["done_ms"] == row["received_ms"]
+    assert row["status_ms"] == row["received_ms"]
 
 
 @only_sqlite
@@ -298,7 +298,7 @@ def test_a_row_the_database_refuses_is_503_and_its_neighbours_are_stored(
     app: Flask, database: Database, connection_record: ConnectionRecord
 ) -> None:
     inbox = app.extensions["pivotal"].inbox
-    good = NewEvent(connection_record.id, "evt_good", "a", None, True, 1, None, None, None, 0, b"", 1)
+    good = NewEvent(connection_record.id, "evt_good", "a", None, True, 1, None, None, None, 0, 1, 1, b"")
     with pytest.raises(Exception):  # noqa: B017  # whatever the driver raises for a broken foreign key
         inbox.store(good._replace(connection_id=999, event_id="evt_bad"))
     inbox.store(good)

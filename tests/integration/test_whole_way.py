@@ -9,7 +9,7 @@ from models.settings import AppSettings
 from models.store.connections import load_connection
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
-from models.store.snapshots import load_matches
+from models.store.snapshots import load_computed, load_matches
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.server import FakeStripe
 from tests.support.pipeline import Pipeline
@@ -165,3 +165,30 @@ def test_renewals_met_one_event_at_a_time_cost_no_read(pipeline: Pipeline, fake:
     assert pipeline.counts().get("pending", 0) == 0
     assert fake.reads.total == reads
     assert pipeline.stored() == pipeline.expected()
+
+
+@pytest.mark.fault("F93")
+def test_an_event_that_changes_no_fact_recomputes_nobody_and_makes_the_evidence_younger(
+    pipeline: Pipeline, fake: FakeStripe
+) -> None:
+    fake.deliver_to(lambda body, headers: 200, auto=False)
+    change, ids = fake.change, pipeline.add_customers("acme.com")
+    customer = change.create_customer("ap@acme.com", "Acme")
+    change.subscribe(customer, change.create_price(change.create_product("Growth"), 140000))
+    pipeline.receive(bodies(fake))
+    pipeline.drain_all()
+    seen, before = len(bodies(fake)), pipeline.stored()
+    for told in ("first", "second"):
+        fake.clock.advance(100)
+        change.update_customer(customer, metadata={"crm": told})
+    pipeline.receive(bodies(fake, seen))
+    report = pipeline.drain_all()
+    assert (report.events, report.recomputed, report.reads) == (2, 0, 0)
+    assert pipeline.stored() == before
+    with session_scope(pipeline.database) as connection:
+        assert load_computed(connection, [ids["acme.com"]])[ids["acme.com"]].as_of == fake.clock.now()
+    seen = len(bodies(fake))
+    fake.clock.advance(100)
+    change.update_customer(customer, name="Acme Holding")
+    pipeline.receive(bodies(fake, seen))
+    assert pipeline.drain_all().recomputed == 1, "the lists show its name"

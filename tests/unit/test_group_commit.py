@@ -12,7 +12,9 @@ from webhook_app.group_commit import GroupCommit
 
 
 def row(event_id: str, partition: int = 0, status: str = "pending") -> NewEvent:
-    return NewEvent(1, event_id, "customer.updated", None, True, 1, "customer", "cus_1", "cus_1", partition, b"{}", 1, status)
+    return NewEvent(
+        1, event_id, "customer.updated", None, True, 1, "customer", "cus_1", "cus_1", partition, 1, 1, b"{}", status
+    )
 
 
 class FakeDatabase:

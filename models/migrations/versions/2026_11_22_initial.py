@@ -432,20 +432,19 @@ def upgrade() -> None:
         sa.Column("object_id", sa.Text(), nullable=True),
         sa.Column("customer_id", sa.Text(), nullable=True),
         sa.Column("partition", sa.BigInteger(), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("received_ms", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("attempts", sa.BigInteger(), nullable=False),
         sa.Column("next_attempt_ms", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("missing_since_ms", sa.BigInteger(), nullable=True),
-        sa.Column("done_ms", sa.BigInteger(), nullable=True),
+        sa.Column("status_ms", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["connection_id"], ["connections.id"], name=op.f("fk_inbox_connection_id_connections")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_inbox")),
         sa.UniqueConstraint("connection_id", "event_id", name=op.f("uq_inbox_connection_id_event_id")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_inbox_object", "inbox", ["connection_id", "object_id", "seq"], unique=False)
     op.create_index(
         "ix_inbox_pending",
         "inbox",
