@@ -169,9 +169,12 @@ def test_five_megabytes_are_refused_with_413_chunked_or_not_and_memory_stays(
 
     timed_deliveries(web, path, 60)
     refused(2)
-    before = settled_memory(web)
-    refused(10)
-    assert web.memory() - before < 10 << 20
+    growths = []
+    for _ in range(3):  # kept bodies would show each time, a thread that ran late but once
+        before = settled_memory(web)
+        refused(10)
+        growths.append(web.memory() - before)
+    assert min(growths) < 10 << 20, growths
     assert web.deliver(path, body_of(event())) == 200
     assert len(stored_ids(database)) == 61
 
@@ -289,7 +292,8 @@ def proxied(
     proxy = FaultProxy(target)
     url = database.url.set(host="127.0.0.1", port=proxy.port, query={}).render_as_string(hide_password=False)
     try:
-        with running(settings, tmp_path, DATABASE_URL=url) as web:
+        # One process: whichever answers has read the connections by then.
+        with running(settings, tmp_path, DATABASE_URL=url, WEB_PROCESSES="1") as web:
             yield web, proxy
     finally:
         proxy.close()

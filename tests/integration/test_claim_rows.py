@@ -16,8 +16,8 @@ from workers import drain
 
 BACKLOG = 20_000
 ROW = (
-    'INSERT INTO inbox (seq, connection_id, event_id, type, created, "partition", body, received_ms, status_ms, status, attempts,'
-    " next_attempt_ms) VALUES (?, ?, ?, 'customer.updated', ?, 0, ?, ?, 0, ?, 0, 0)"
+    'INSERT INTO inbox (seq, connection_id, event_id, type, created, "partition", body, received_ms, status_ms, status,'
+    " attempts, next_attempt_ms) VALUES (?, ?, ?, 'customer.updated', ?, 0, ?, ?, 0, ?, 0, 0)"
 )
 
 
