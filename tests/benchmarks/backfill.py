@@ -78,6 +78,19 @@ def _figures(result: RunResult, all_cpu: float, cpu: dict[str, float]) -> dict[s
     }  # fmt: skip
 
 
+def full_sync_speed(companies: int, latency: float, database_url: str | None) -> dict[str, object]:
+    """One backfill in a process of its own, as a row."""
+    command = [sys.executable, "-m", "tests.benchmarks.backfill", "--companies", str(companies), "--latency", str(latency)]
+    command += ["--database", database_url] if database_url else []
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = json.loads(told.splitlines()[-1])
+    assert found["state"] == "complete", found
+    name = f"backfill, {latency * 1000:.0f} ms a call" if latency else "backfill, instant API"
+    kept = ("objects", "calls", "seconds", "cpu_seconds", "peak_memory_mb")
+    return {"measure": name, **{key: found[key] for key in kept}, "per_second": found["objects_per_second"],
+            "shares": found["writer_cpu_by_phase"]}  # fmt: skip
+
+
 def main() -> int:
     """Run it."""
     options = argparse.ArgumentParser(description=__doc__)

