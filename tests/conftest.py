@@ -7,6 +7,7 @@ one); `settings` fits it and the real Valkey at `redis_url`.
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from models.store.connections import ConnectionRecord, NewConnection, create_con
 from models.store.keys import Keyring, prepare_data_dir
 from models.store.session import Database, session_scope
 from tests.support import missing
+from tests.support.counts import in_words
 from tests.support.directories import temporary_dir
 from tests.support.environment import API_KEY, COOKIE_KEY, ENCRYPTION_KEY, NOW, WEBHOOK_SECRET
 from tests.support.postgres import EmbeddedPostgres, Server, find_bin_dir
@@ -29,9 +31,15 @@ os.environ["TESTING"] = "1"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests say of their counts and seeds, `record_property("said", "…")`, also from other processes."""
+    """Print what tests say of their counts and seeds, also from other processes: `record_property("said", "…")`, and, added up
+    over all tests that count for one title, `record_property("counted", [title, {name: number}])`."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
-    said = {value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "said"}
+    properties = [pair for report in reports if getattr(report, "when", "") == "call" for pair in report.user_properties]
+    said = {value for name, value in properties if name == "said"}
+    counted: dict[str, Counter[str]] = {}
+    for title, numbers in (value for name, value in properties if name == "counted"):
+        counted.setdefault(title, Counter()).update(numbers)
+    said |= {f"{title}: {in_words(numbers)}" for title, numbers in counted.items()}
     if said:
         terminalreporter.section("counts")
         terminalreporter.write_line("\n".join(sorted(map(str, said))))

@@ -76,7 +76,8 @@ def _alone_sqlite(database: Database) -> Iterator[Connection]:
         assert raw is not None  # noqa: S101  # just connected
         raw.execute("PRAGMA foreign_keys=OFF").close()
         try:
-            with connection.execution_options(pivotal_write=True).begin():
+            with connection.begin():
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
                 broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
                 if broken is not None:

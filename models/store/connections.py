@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from models.domain.credentials import check_api_base, check_api_key, check_webhook_secret
 from models.domain.types import Scope, Settings
 from models.errors import BadInput, NotFound, Refused
 from models.settings import PINNED_API_VERSION, STRIPE_API_BASE
+from models.store import bulk
 from models.store.keys import Keyring
 from models.tables import Connection as Table
 
@@ -108,7 +109,7 @@ def load_connection(connection: Connection, connection_id: int) -> ConnectionRec
     Raises:
         NotFound: there is none with this id.
     """
-    row = connection.execute(select(*_PLAIN).where(Table.id == connection_id)).mappings().first()
+    row = connection.execute(_BY_ID, {"id": connection_id}).mappings().first()
     if row is None:
         raise NotFound(f"there is no connection {connection_id}")
     return _record(row)
@@ -222,6 +223,7 @@ def record_permissions(connection: Connection, connection_id: int, missing: Coll
 
 
 _PLAIN = tuple(getattr(Table, name) for name in ConnectionRecord.__dataclass_fields__)
+_BY_ID = select(*_PLAIN).where(Table.id == bindparam("id"))  # built once: every batch asks it
 
 
 def _record(row: RowMapping) -> ConnectionRecord:
@@ -233,10 +235,10 @@ def _record(row: RowMapping) -> ConnectionRecord:
 
 def note_events(connection: Connection, connection_id: int, received_ms: int) -> None:
     """Remember when the newest event of a connection came in."""
-    connection.execute(
-        update(Table)
-        .where(Table.id == connection_id, (Table.last_event_ms.is_(None)) | (Table.last_event_ms < received_ms))
-        .values(last_event_ms=received_ms)
+    bulk.run(
+        connection,
+        "UPDATE connections SET last_event_ms = ? WHERE id = ? AND (last_event_ms IS NULL OR last_event_ms < ?)",
+        [received_ms, connection_id, received_ms],
     )
 
 

@@ -190,7 +190,8 @@ def note_reconnected(connection: Connection, connection_id: int) -> None:
 
 def state_of(connection: Connection, connection_id: int) -> str | None:
     """The connection's state now; None when it is gone."""
-    return connection.execute(select(ConnectionTable.state).where(ConnectionTable.id == connection_id)).scalar()
+    state: str | None = bulk.run(connection, "SELECT state FROM connections WHERE id = ?", [connection_id]).scalar()
+    return state
 
 
 def count_result(connection: Connection, connection_id: int, mode: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.planted import ROOT, Plant, plants
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "__pycache__", "var", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis"
 )
-WITHIN_S = 420
+WITHIN_S = 300
 HISTORIES = "4000"  # of which a tenth go through store and apply
 FAILED = 1  # pytest's status when tests failed; anything else above 0 means that they didn't run
 

@@ -22,9 +22,9 @@ class Account:
             self.resume_collection: 2, self.pause: 2, self.resume: 2, self.discount_subscription: 4,
             self.discount_customer: 3, self.discount_item: 2,
             self.remove_discount: 4, self.move: 5, self.rename: 2, self.delete_customer: 1, self.rename_product: 4,
-            self.transfer_key: 2, self.rename_key: 2, self.bill: 4, self.draft: 1, self.delete_draft: 2, self.void: 3,
+            self.transfer_key: 2, self.rename_key: 2, self.bill: 4, self.draft: 2, self.delete_draft: 4, self.void: 3,
             self.uncollectible: 2, self.process: 2, self.pay: 4, self.end_trial: 3, self.status: 2, self.new: 5,
-            self.delete_coupon: 0.5,
+            self.delete_coupon: 1,
         }  # fmt: skip
 
     def begin(self) -> None:
