@@ -87,6 +87,14 @@ def test_both_failed_and_overdue_is_failing_also_when_only_the_retries_tell() ->
     assert explained(subscription(), invoices=[used_up])["payment_status"] == "failing"
 
 
+def test_an_amount_that_is_not_in_dollars_looks_ahead_to_the_day_the_table_goes_stale_with_a_rate_or_without() -> None:
+    """The 46th day after 2026-11-01 is 2026-12-17."""
+    for currency in ("eur", "kwd"):
+        found = explained(subscription(item(price(currency=currency)), currency=currency))
+        assert found["next_change_at"] == 1_797_465_600
+    assert explained(subscription())["next_change_at"] is None
+
+
 # --- 8: every key but `now` may be missing; what can't be read is named
 
 
