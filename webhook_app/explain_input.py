@@ -57,7 +57,8 @@ def check_document(document: Json) -> Document:
     """Every key of the document but the Stripe objects, checked. Raises `BadInput` that names the key."""
     _known_keys(document, _KEYS, "")
     our_customers = _our_customers(document)
-    ids = frozenset(customer.id for customer in our_customers)
+    # Without that key nobody can be missing from it: then links and decisions decide nothing.
+    ids = None if document.get("our_customers") is None else frozenset(customer.id for customer in our_customers)
     return Document(
         now=_now(document),
         settings=_settings(_part(document, "settings")),
@@ -86,7 +87,7 @@ def _settings(data: Json) -> Settings:
     values |= {name: _texts(data.get(name), f"settings.{name}") for name in _LISTS}
     values["scope"] = _scope(data.get("scope"))
     values["metadata_key"] = _optional_text(data, "metadata_key", "settings.")
-    days = data.get("fx_stale_days", 45)
+    days = 45 if data.get("fx_stale_days") is None else data["fx_stale_days"]
     if isinstance(days, bool) or not isinstance(days, int) or not 0 <= days <= 36500:
         raise BadInput("settings.fx_stale_days must be a number of days")
     return msgspec.convert({**values, "fx_stale_days": days}, Settings)
@@ -98,7 +99,7 @@ def _scope(value: object) -> Scope:
     if not isinstance(value, Mapping):
         raise BadInput("settings.scope must be an object")
     _known_keys(value, {"kind", "values"}, "settings.scope.")
-    kind = value.get("kind", "all")
+    kind = "all" if value.get("kind") is None else value["kind"]
     if kind not in _SCOPES:
         raise BadInput(f"settings.scope.kind must be one of {', '.join(_SCOPES)}")
     values = _texts(value.get("values"), "settings.scope.values")
@@ -119,7 +120,7 @@ def _our_customers(document: Json) -> tuple[Customer, ...]:
 
 def _customer(data: Json, where: str) -> Customer:
     customer_id = _text(data, "id", where)
-    environment = data.get("environment", "production")
+    environment = "production" if data.get("environment") is None else data["environment"]
     if environment not in _ENVIRONMENTS:
         raise BadInput(f"{where}environment must be one of {', '.join(_ENVIRONMENTS)}")
     return Customer(
@@ -132,7 +133,7 @@ def _customer(data: Json, where: str) -> Customer:
     )
 
 
-def _links(document: Json, ids: Collection[str]) -> dict[str, str]:
+def _links(document: Json, ids: Collection[str] | None) -> dict[str, str]:
     found = []
     for data, where in _objects(document, "links"):
         _known_keys(data, {"stripe_customer_id", "customer_id"}, where)
@@ -141,12 +142,12 @@ def _links(document: Json, ids: Collection[str]) -> dict[str, str]:
     return {stripe_id: link.customer_id for stripe_id, link in by_id.items()}
 
 
-def _decisions(document: Json, ids: Collection[str]) -> dict[str, Decision]:
+def _decisions(document: Json, ids: Collection[str] | None) -> dict[str, Decision]:
     found = [_decision(data, where, ids) for data, where in _objects(document, "decisions")]
     return _unique("decisions", found, lambda decision: decision.customer_id)
 
 
-def _decision(data: Json, where: str, ids: Collection[str]) -> Decision:
+def _decision(data: Json, where: str, ids: Collection[str] | None) -> Decision:
     _known_keys(data, {"customer_id", "kind", "stripe_customer_id", "stripe_customer_ids"}, where)
     kind = data.get("kind")
     if kind not in ("winner", "merge"):
@@ -157,10 +158,10 @@ def _decision(data: Json, where: str, ids: Collection[str]) -> Decision:
     return Decision(_held(data, where, ids), str(kind), winner, known)
 
 
-def _held(data: Json, where: str, ids: Collection[str]) -> str:
-    """The id of one of `our_customers`, in whichever environment."""
+def _held(data: Json, where: str, ids: Collection[str] | None) -> str:
+    """The id of one of `our_customers`, in whichever environment; of anybody where that key is missing (`ids` None)."""
     customer_id = _text(data, "customer_id", where)
-    if customer_id not in ids:
+    if ids is not None and customer_id not in ids:
         raise BadInput(f"{where}customer_id names none of our_customers: {customer_id!r}")
     return customer_id
 
@@ -178,8 +179,6 @@ def _fx(data: Json) -> FxTable:
         if code in rates:
             raise BadInput(f"fx.usd_per.{code} stands there twice")
         rates[code] = _rate(value, code)
-    if rates and day is None:
-        raise BadInput("fx.date is missing (the day of fx.usd_per)")
     sources = _part(data, "sources", "fx.")
     return FxTable(day, rates, {code.upper(): str(source) for code, source in sources.items()})
 

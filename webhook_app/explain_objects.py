@@ -37,7 +37,8 @@ Owned = TypeVar("Owned", Subscription, Invoice)
 class Mirror(msgspec.Struct):
     """All readable objects: customers by id, subscriptions and invoices by Stripe customer, and the catalog.
 
-    `unreadable`: name of the object -> the Stripe customers it concerns, None for everyone.
+    `unreadable`: name of the object -> the Stripe customers it concerns, None for everyone. `concerned`: the same the other
+    way round.
     """
 
     customers: dict[str, StripeCustomer]
@@ -45,11 +46,11 @@ class Mirror(msgspec.Struct):
     invoices: dict[str, list[Invoice]]
     catalog: Catalog
     unreadable: dict[str, set[str] | None]
+    concerned: dict[str | None, list[str]]
 
     def unreadable_of(self, stripe_ids: Iterable[str]) -> tuple[str, ...]:
         """The unreadable objects that concern any of these Stripe customers, or might."""
-        ids = set(stripe_ids)
-        return tuple(sorted(name for name, owners in self.unreadable.items() if owners is None or owners & ids))
+        return tuple(sorted({name for owner in (None, *stripe_ids) for name in self.concerned.get(owner, ())}))
 
 
 class _Reading:
@@ -111,16 +112,24 @@ def read_mirror(checked: Document) -> Mirror:
     for stripe_id in {*by_customer, *invoices_by_customer} - set(customers):
         customers[stripe_id] = StripeCustomer(id=stripe_id)
     unreadable = reading.owned | _users(reading.shared, customers, by_customer)
-    return Mirror(customers, by_customer, invoices_by_customer, catalog, unreadable)
+    return Mirror(customers, by_customer, invoices_by_customer, catalog, unreadable, _concerned(unreadable))
+
+
+def _concerned(unreadable: Mapping[str, set[str] | None]) -> dict[str | None, list[str]]:
+    found: dict[str | None, list[str]] = {}
+    for name, owners in unreadable.items():
+        for owner in (None,) if owners is None else owners:
+            found.setdefault(owner, []).append(name)
+    return found
 
 
 def _by_customer(values: Iterable[Owned], reading: _Reading) -> dict[str, list[Owned]]:
     found: dict[str, list[Owned]] = {}
     for value in values:
-        if value.customer is None:
-            reading.orphan(value.id)
-        else:
+        if value.customer is not None:
             found.setdefault(value.customer, []).append(value)
+        elif not (isinstance(value, Invoice) and value.deleted):  # a deleted draft says nothing about anybody
+            reading.orphan(value.id)
     return found
 
 

@@ -92,7 +92,8 @@ def changes_after(entry: Brought, rules: Rules) -> list[int]:
     if counting and entry.account.customer.discount is not None:
         discounts.append(entry.account.customer.discount)
     moments += ends_after(discounts, rules.catalog, rules.now)
-    stale = stale_at(rules.fx, rules.settings.fx_stale_days) if uses_rate(entry) else None
+    foreign = any(result.native is not None and result.currency != "usd" for result in entry.results)
+    stale = stale_at(rules.fx, rules.settings.fx_stale_days) if foreign else None
     return moments if stale is None or stale <= rules.now else [*moments, stale]
 
 

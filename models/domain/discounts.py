@@ -40,25 +40,26 @@ def ends_after(discounts: Iterable[Discount], catalog: Catalog, now: int) -> lis
 
 
 def apply(discount: Discount, lines: list[Line], currency: str, catalog: Catalog, settings: Settings) -> Applied:
-    """Take one running discount off `lines`, in place.
+    """Take one running discount off `lines`, in place: off those out of scope too, as they bear their share of a later one.
 
-    A discount that can't be read makes the result unknown if any line in scope could be touched by it; one whose duration
-    doesn't subtract by the settings takes nothing.
+    A discount that can't be read makes every line it could touch unknown, and the result if one of them is in scope; one
+    whose duration doesn't subtract by the settings takes nothing.
     """
     coupon = _coupon(discount, catalog)
     if coupon is None or (coupon.percent_off is None and coupon.amount_off is None):
         word = "missing_discount" if discount.coupon_id is None else "missing_coupon"
-        touched = any(line.in_scope for line in lines)
-        return Applied(_step(discount, None, word, None), (word,) if touched else ())
+        return Applied(_step(discount, None, word, None), _spoilt(lines, (word,)))
     if not _subtracts(coupon.duration, settings):
         return Applied(_step(discount, coupon, "duration_not_subtracted", None))
     targets = [line for line in lines if _applies(coupon, line)]
-    if not any(line.in_scope for line in targets):
-        return Applied(_step(discount, coupon, "applies_to_no_item", None))
     before = _in_scope_sum(targets)
     unknown = _take(coupon, targets, currency)
-    taken = before - _in_scope_sum(targets)
-    return Applied(_step(discount, coupon, unknown[0] if unknown else "subtracted", taken), unknown)
+    spoilt = _spoilt(targets, unknown)
+    if not any(line.in_scope for line in targets):
+        return Applied(_step(discount, coupon, "applies_to_no_item", None))
+    if spoilt:
+        return Applied(_step(discount, coupon, spoilt[0], None), spoilt)
+    return Applied(_step(discount, coupon, "subtracted", before - _in_scope_sum(targets)))
 
 
 def _resolved(discount: Discount, catalog: Catalog) -> Discount:
@@ -101,6 +102,13 @@ def _subtracts(duration: str | None, settings: Settings) -> bool:
 
 def _applies(coupon: Coupon, line: Line) -> bool:
     return coupon.applies_to is None or line.product in coupon.applies_to
+
+
+def _spoilt(lines: list[Line], words: tuple[str, ...]) -> tuple[str, ...]:
+    """Nobody knows any more what `lines` cost, for `words`; those words, if that concerns a line in scope."""
+    for line in lines if words else ():
+        line.amount, line.reason = None, line.reason or words[0]
+    return words if any(line.in_scope for line in lines) else ()
 
 
 def _in_scope_sum(lines: list[Line]) -> Fraction:

@@ -11,7 +11,7 @@ from models.domain.scope import item_in_scope, lookup_key_of, name_of
 from models.domain.types import Catalog, Scope, Subscription
 
 _INTERVAL = re.compile(r"[_-](?:monthly|yearly|annual|quarterly|weekly|month|year)$", re.IGNORECASE)
-_SEPARATORS = re.compile(r"[_-]+")
+_SEPARATORS = re.compile(r"[_\s-]+")
 _NEVER = 2**63
 
 

@@ -58,11 +58,9 @@ def _verdict_of_open(invoice: Invoice, now: int) -> PaymentStatus | None:
     """An open invoice: processing wins over an attempt, failed wins over overdue, else it isn't due yet."""
     if invoice.payment is not None and invoice.payment.status == "processing":
         return None
-    if _attempt_failed(invoice):
+    if _attempt_failed(invoice) or _retries_used_up(invoice):
         return "failing"
-    if invoice.due_date is not None and invoice.due_date <= now:
-        return "past_due"
-    return "failing" if _retries_used_up(invoice) else None
+    return "past_due" if invoice.due_date is not None and invoice.due_date <= now else None
 
 
 def _attempt_failed(invoice: Invoice) -> bool:

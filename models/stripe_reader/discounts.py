@@ -43,7 +43,7 @@ def read_discount(data: object, owner: str = "discount") -> Discount:
     return Discount(
         id=fields.text("id") or "",
         coupon_id=reference(coupon),
-        coupon=read_coupon(coupon) if isinstance(coupon, Mapping) and reference(coupon) and not _gone(coupon) else None,
+        coupon=read_coupon(coupon) if isinstance(coupon, Mapping) and reference(coupon) and _has_terms(coupon) else None,
         start=fields.moment_or_none("start"),
         end=fields.moment("end"),
         customer=fields.reference("customer"),
@@ -69,9 +69,9 @@ def read_discounts(fields: Fields) -> tuple[Discount, ...]:
     return tuple(found.values())
 
 
-def _gone(coupon: Data) -> bool:
-    """What stands for a deleted coupon names it and no terms: a reference, not a copy."""
-    return coupon.get("deleted") is True and coupon.get("percent_off") is None and coupon.get("amount_off") is None
+def _has_terms(coupon: Data) -> bool:
+    """Whether this is a copy: what names a coupon without terms (a deleted one, say) is a reference."""
+    return coupon.get("percent_off") is not None or coupon.get("amount_off") is not None
 
 
 def _coupon_of(fields: Fields) -> object:

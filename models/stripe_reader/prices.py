@@ -12,9 +12,12 @@ from models.stripe_reader.fields import Fields, fields_of, listed, reference
 def read_price(data: object) -> Price:
     """A price, or a plan read as one (`from_plan`: a plan has no lookup key, so None means unknown).
 
+    What stands for a deleted one (`{id, deleted: true}`) is a stub: it never replaces a copy that says more.
     Raises `Unreadable` without an id, or where an amount or count is no number.
     """
     fields = fields_of(data, "price")
+    if fields.flag("deleted") and fields.data.get("currency") is None:
+        return Price(id=fields.owner, stub=True, deleted=True)
     if _is_plan(fields):
         return _read_plan(fields)
     recurring = Fields(fields.part("recurring") or {}, fields.owner)
@@ -44,14 +47,13 @@ def read_price(data: object) -> Price:
 
 
 def read_item_price(item: Fields) -> Price | None:
-    """The price copy of a subscription item: `price`, else the legacy `plan`; a bare id gives a stub. None: neither."""
+    """The price copy of a subscription item: `price`, else the legacy `plan`; where both are bare ids a stub. None: neither."""
     for key in ("price", "plan"):
         value = item.data.get(key)
         if isinstance(value, Mapping) and reference(value):
             return _with_tiers_of_plan(read_price(value), item)
-        if isinstance(value, str) and value:
-            return Price(id=value, stub=True, from_plan=key == "plan")
-    return None
+    bare = item.text("price") or item.text("plan")
+    return Price(id=bare, stub=True, from_plan=item.text("price") is None) if bare else None
 
 
 def read_product(data: object) -> Product:

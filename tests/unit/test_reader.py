@@ -133,7 +133,7 @@ def test_bare_discounts_and_coupons_the_mirror_lacks() -> None:
     assert lacks.unresolved_discounts(read, {"di_2"}) == ("di_3",)
     assert lacks.coupons_needed(read) == ("C",)
     assert lacks.coupons_needed(read, {"C"}) == ()
-    theirs = objects.read_customer(customer(discount=discount(coupon("OWN", applies_to=None))))
+    theirs = objects.read_customer(customer(discount=discount(coupon("OWN", percent_off=10, applies_to=None))))
     assert lacks.coupons_needed(theirs) == ()
 
 
