@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from models.domain.types import Invoice, InvoicePayment, Payment
-from models.stripe_reader.fields import Data, Fields, fields_of, listed, reference, truncated
+from models.errors import Unreadable
+from models.stripe_reader.fields import LARGEST_WHOLE, Data, Fields, fields_of, listed, reference, truncated
 
 
 def read_invoice(data: object) -> Invoice:
@@ -135,7 +136,10 @@ def _amount_remaining(fields: Fields) -> int | None:
     due = fields.whole("amount_due")
     if remaining is not None or due is None:
         return remaining
-    return due - (fields.whole("amount_paid") or 0)
+    left = due - (fields.whole("amount_paid") or 0)
+    if abs(left) > LARGEST_WHOLE:
+        raise Unreadable(fields.owner, "amount_paid is no whole number")
+    return left
 
 
 def _uncollectible_reason(fields: Fields) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from models.domain.types import StripeCustomer, Subscription, SubscriptionItem
 from models.errors import Unreadable
 from models.stripe_reader.discounts import read_coupon, read_discount, read_discounts
-from models.stripe_reader.fields import Fields, fields_of, listed, named, truncated
+from models.stripe_reader.fields import MOST_ITEMS, Fields, bounded, fields_of, listed, named, truncated
 from models.stripe_reader.invoices import read_invoice, read_invoice_payment, read_payment_intent
 from models.stripe_reader.prices import read_item_price, read_price, read_product
 
@@ -104,6 +104,7 @@ def _items(fields: Fields) -> tuple[SubscriptionItem, ...]:
     entries = listed(fields.data.get("items"))
     if entries is not None:
         until = fields.moment_or_none("current_period_end")
+        bounded(entries, MOST_ITEMS, fields.owner, "items")
         return tuple(_read_item(entry, fields.owner, until) for entry in entries)
     if fields.data.get("items") is not None or fields.data.get("plan") is None:
         raise Unreadable(fields.owner, "subscription has no list of items")
@@ -117,7 +118,7 @@ def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
     fields = Fields(data, owner)
     end = fields.moment_or_none("current_period_end")
     return SubscriptionItem(
-        id=fields.text("id") or "",
+        id=fields.reference("id") or "",
         price=read_item_price(fields),
         quantity=fields.whole("quantity"),
         discounts=read_discounts(fields),
@@ -126,6 +127,6 @@ def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
 
 
 def _metadata(fields: Fields) -> dict[str, str]:
-    """Metadata as text to text; what isn't text is left out."""
+    """Metadata as text to text; what isn't text, or no database stores (NUL), is left out."""
     metadata = fields.part("metadata") or {}
-    return {key: value for key, value in metadata.items() if isinstance(value, str)}
+    return {key: value for key, value in metadata.items() if isinstance(value, str) and "\x00" not in key + value}

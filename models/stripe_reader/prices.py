@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from models.domain.types import CurrencyOption, Price, Product, Tier
-from models.stripe_reader.fields import Fields, fields_of, listed, reference
+from models.stripe_reader.fields import MOST_TIERS, Fields, bounded, fields_of, listed, reference
 
 
 def read_price(data: object) -> Price:
@@ -49,8 +49,9 @@ def read_item_price(item: Fields) -> Price | None:
         value = item.data.get(key)
         if isinstance(value, Mapping) and reference(value):
             return _with_tiers_of_plan(read_price(value), item)
-        if isinstance(value, str) and value:
-            return Price(id=value, stub=True, from_plan=key == "plan")
+        bare = reference(value) if isinstance(value, str) else None
+        if bare:
+            return Price(id=bare, stub=True, from_plan=key == "plan")
     return None
 
 
@@ -123,6 +124,7 @@ def _tiers(fields: Fields) -> tuple[Tier, ...] | None:
     entries = listed(fields.data.get("tiers"))
     if not entries:
         return None
+    bounded(entries, MOST_TIERS, fields.owner, "tiers")
     return tuple(_tier(Fields(entry, fields.owner)) for entry in entries if isinstance(entry, Mapping))
 
 
