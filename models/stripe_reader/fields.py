@@ -16,6 +16,7 @@ Data = Mapping[str, object]
 _MOST_DIGITS_BEFORE_POINT = 18
 _MOST_PLACES = 24
 LARGEST_WHOLE = 2**63 - 1
+_LARGEST_AMOUNT = 10**15  # of an invoice, so that sums over a customer's stay within 64 bits as well
 _LONGEST_ID = 255  # Stripe's own limit; PostgreSQL's indexes hold no key of some thousands
 _NO_NUMBER = Decimal("NaN")
 MOST_ITEMS = 2_000
@@ -79,6 +80,13 @@ class Fields:
         if number != number.to_integral_value() or abs(number) > LARGEST_WHOLE:
             raise Unreadable(self.owner, f"{key} is no whole number")
         return int(number)
+
+    def amount(self, key: str) -> int | None:
+        """A whole amount of an invoice, in minor units. Raises `Unreadable` for what is none, or beyond any of Stripe's."""
+        value = self.whole(key)
+        if value is not None and abs(value) > _LARGEST_AMOUNT:
+            raise Unreadable(self.owner, f"{key} is no amount")
+        return value
 
     def moment(self, key: str) -> int | None:
         """A time in unix seconds. Raises `Unreadable` for what is none."""

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from models.domain.types import Invoice, InvoicePayment, Payment
-from models.errors import Unreadable
-from models.stripe_reader.fields import LARGEST_WHOLE, Data, Fields, fields_of, listed, reference, truncated
+from models.stripe_reader.fields import Data, Fields, fields_of, listed, reference, truncated
 
 
 def read_invoice(data: object) -> Invoice:
@@ -26,7 +25,7 @@ def read_invoice(data: object) -> Invoice:
         created=fields.moment("date") if created is None else created,
         number=fields.text("number"),
         currency=fields.lower("currency"),
-        amount_due=fields.whole("amount_due"),
+        amount_due=fields.amount("amount_due"),
         amount_remaining=_amount_remaining(fields),
         attempted=fields.flag("attempted"),
         attempt_count=fields.whole("attempt_count") or 0,
@@ -132,14 +131,11 @@ def _status(fields: Fields) -> str | None:
 
 def _amount_remaining(fields: Fields) -> int | None:
     """`amount_remaining`, else what is due less what is paid (minor units)."""
-    remaining = fields.whole("amount_remaining")
-    due = fields.whole("amount_due")
+    remaining = fields.amount("amount_remaining")
+    due = fields.amount("amount_due")
     if remaining is not None or due is None:
         return remaining
-    left = due - (fields.whole("amount_paid") or 0)
-    if abs(left) > LARGEST_WHOLE:
-        raise Unreadable(fields.owner, "amount_paid is no whole number")
-    return left
+    return due - (fields.amount("amount_paid") or 0)
 
 
 def _uncollectible_reason(fields: Fields) -> str | None:

@@ -16,8 +16,8 @@ from tests.fuzz import keeping
 from tests.fuzz.coverage import Coverage
 
 TRACE_ONE_IN = 100
-SLOW_S = 3.0  # CPU for one input of at most 1 MiB; the slowest real ones take a tenth of it
-STUCK_S = 20.0  # CPU after which an input is given up
+SLOW_S = 10.0  # CPU for one input of at most 1 MiB; the slowest take two
+STUCK_S = 40.0  # CPU after which an input is given up
 MOST_BUGS = 20
 
 
@@ -85,6 +85,7 @@ class Engine:
         self._coverage = Coverage(target.watched)
         self._source = target.source(random.Random(seed))
         self._ticks = -1
+        self._replaying = True
         self.report = Report(target.name)
 
     def replay(self, *, traced: bool) -> None:
@@ -97,9 +98,11 @@ class Engine:
             else:
                 self._plain(data)
         self._target.settle()
+        self._replaying = False
 
     def run(self, *, count: int | None = None, seconds: float | None = None) -> Report:
         """`count` fresh inputs, or as many as `seconds` allow."""
+        self._replaying = False
         started = time.monotonic()
         deadline = None if seconds is None else started + seconds
         with self._watch():
@@ -175,6 +178,9 @@ class Engine:
     def _broke(self, data: bytes, error: Exception) -> None:
         where = signature(error)
         if where in self.report.bugs or len(self.report.bugs) >= MOST_BUGS:
+            return
+        if self._replaying:  # it is kept already
+            self.report.bugs[where] = data
             return
         small = data if isinstance(error, TooSlow) else keeping.shrunk(data, lambda candidate: self._breaks(candidate, where))
         self.report.bugs[where] = small

@@ -12,7 +12,7 @@ from tests.fuzz.spans import Template
 
 LARGEST = 6_000  # a file of the corpus
 LARGEST_BUG = 60_000
-SHRINK_TRIES = 400
+SHRINK_TRIES = 500
 
 
 def stored(target: str, root: Path = CORPUS) -> dict[str, bytes]:
@@ -33,16 +33,15 @@ def save(target: str, data: bytes, *, bug: bool = False, root: Path = CORPUS) ->
 
 def shrunk(data: bytes, still: Callable[[bytes], bool], tries: int = SHRINK_TRIES) -> bytes:
     """A smaller input for which `still` holds as well: whole values go first, then bytes from the end."""
-    smaller = True
-    while smaller and tries > 0:
-        smaller = False
-        for candidate in _smaller(data):
-            tries -= 1
-            if tries <= 0:
-                break
-            if still(candidate):
-                data, smaller = candidate, True
-                break
+    candidates, at = _smaller(data), 0
+    for _ in range(tries):
+        if at >= len(candidates):
+            break
+        if still(candidates[at]):
+            data = candidates[at]
+            candidates = _smaller(data)
+        else:
+            at += 1
     return data
 
 

@@ -128,6 +128,16 @@ def _versioned() -> list[tuple[str, Json]]:
     return [("2026-10-28.endive", data) for data in plain] + [(version, data) for version, _, data in payloads()]
 
 
+def families() -> list[list[Json]]:
+    """Objects that belong together: a Stripe customer with what is its own, and what that names."""
+    catalog = [*_prices(), {"id": "prod_1", "object": "product", "name": "Growth"}, build.coupon(percent_off=20)]
+    found = [[build.customer(discount=_discounts()[0]), one, build.failing()] for one in _subscriptions()]
+    found += [[build.customer(), one] for one in _invoices()]
+    found += [[next(_subscriptions()), entry, build.customer(metadata={"domain": "acme.com"})] for entry in catalog]
+    found += [[story["customers"][0], *story["subscriptions"], *story["invoices"], *story["prices"]] for story in _stories()]
+    return found
+
+
 def documents() -> list[Json]:
     """`explain` documents: each kind of subscription, invoice, setting, decision and match; whole stories of each version."""
     found = [build.document(one) for one in _subscriptions()]

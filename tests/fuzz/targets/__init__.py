@@ -1,4 +1,4 @@
-"""The targets by name. Those that need a server or a database of their own are made where there is one (`beside`)."""
+"""The targets by name. Those that need a database are made with one of their own by `make`, or by a test with its fixtures."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,18 @@ PURE: dict[str, Callable[[], Target]] = {
 }
 
 
+DATABASES = ("endpoint", "stored", "stored-postgres")
+
+
 def names() -> list[str]:
     """All targets."""
-    return [*PURE]
+    return [*PURE, *DATABASES]
 
 
 def make(name: str) -> Target:
     """A target, ready to run."""
-    return PURE[name]()
+    if name in PURE:
+        return PURE[name]()
+    from tests.fuzz.targets.beside import Beside
+
+    return Beside(name)
