@@ -17,7 +17,9 @@ _MOST_DIGITS_BEFORE_POINT = 18
 _MOST_PLACES = 24
 LARGEST_WHOLE = 2**63 - 1
 _LARGEST_AMOUNT = 10**15  # of an invoice, so that sums over a customer's stay within 64 bits as well
-_LONGEST_ID = 255  # Stripe's own limit; PostgreSQL's indexes hold no key of some thousands
+# PostgreSQL's indexes hold no key of some thousands of bytes. Stripe's own limits are lower, or the same.
+_LONGEST_ID = 255  # bytes
+_LONGEST_NAME = 250  # characters
 _NO_NUMBER = Decimal("NaN")
 MOST_ITEMS = 2_000
 MOST_DISCOUNTS = 30
@@ -42,6 +44,11 @@ class Fields:
             return None
         return value.replace("\x00", "") or None if "\x00" in value else value
 
+    def name(self, key: str) -> str | None:
+        """A text that may become the plan: cut where it is longer than any name that can be read at a glance."""
+        value = self.text(key)
+        return value[:_LONGEST_NAME] if value else None
+
     def word(self, key: str, default: str) -> str:
         """A word of Stripe's (a status, a type), unknown ones included; absent: `default`."""
         return self.text(key) or default
@@ -58,6 +65,11 @@ class Fields:
     def reference(self, key: str) -> str | None:
         """The id at `key`, whether Stripe sent the id or the expanded object."""
         return reference(self.data.get(key))
+
+    def key(self, key: str) -> str | None:
+        """A text that is looked up (a lookup key, an account's id); absent where no index takes it."""
+        value = self.data.get(key)
+        return reference(value) if isinstance(value, str) else None
 
     def decimal(self, key: str) -> Decimal | None:
         """An exact number, minor units for amounts. Raises `Unreadable` for what is no number."""
@@ -132,7 +144,7 @@ def reference(value: object) -> str | None:
         value = value.get("id")
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID or "\x00" in value:
         return None
-    return value
+    return value if value.isascii() or len(value.encode("utf-8", "surrogatepass")) <= _LONGEST_ID else None
 
 
 def listed(value: object) -> list[object] | None:

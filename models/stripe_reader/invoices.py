@@ -17,7 +17,7 @@ def read_invoice(data: object) -> Invoice:
     status = _status(fields)
     return Invoice(
         id=fields.owner,
-        customer=fields.reference("customer") or fields.text("customer_account"),
+        customer=fields.reference("customer") or fields.key("customer_account"),
         subscription=_subscription(fields),
         status=status,
         # Newer versions have the status alone; both shapes of one invoice give one value.

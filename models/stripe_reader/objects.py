@@ -12,6 +12,8 @@ from models.stripe_reader.fields import MOST_ITEMS, Fields, bounded, fields_of, 
 from models.stripe_reader.invoices import read_invoice, read_invoice_payment, read_payment_intent
 from models.stripe_reader.prices import read_item_price, read_price, read_product
 
+_LONGEST_METADATA = 500  # characters
+
 __all__ = [
     "read_coupon",
     "read_customer",
@@ -63,7 +65,7 @@ def read_subscription(data: object) -> Subscription:
 def _subscription(fields: Fields, status: str, items: tuple[SubscriptionItem, ...]) -> Subscription:
     return Subscription(
         id=fields.owner,
-        customer=fields.reference("customer") or fields.text("customer_account"),
+        customer=fields.reference("customer") or fields.key("customer_account"),
         status=status,
         currency=fields.lower("currency"),
         created=fields.moment_or_none("created"),
@@ -127,6 +129,10 @@ def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
 
 
 def _metadata(fields: Fields) -> dict[str, str]:
-    """Metadata as text to text; what isn't text, or no database stores (NUL), is left out."""
+    """Metadata as text to text; what isn't text, no database stores (NUL) or is longer than Stripe allows is left out."""
     metadata = fields.part("metadata") or {}
-    return {key: value for key, value in metadata.items() if isinstance(value, str) and "\x00" not in key + value}
+    return {
+        key: value
+        for key, value in metadata.items()
+        if isinstance(value, str) and len(value) <= _LONGEST_METADATA and "\x00" not in key + value
+    }

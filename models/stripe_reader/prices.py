@@ -34,8 +34,8 @@ def read_price(data: object) -> Price:
         divide_round=transform.text("round"),
         product=fields.reference("product"),
         product_name=_product_name(fields),
-        lookup_key=fields.text("lookup_key"),
-        nickname=fields.text("nickname"),
+        lookup_key=fields.key("lookup_key"),
+        nickname=fields.name("nickname"),
         tax_behavior=fields.text("tax_behavior"),
         currency_options=_currency_options(fields),
         active=fields.data.get("active") is not False,
@@ -58,7 +58,7 @@ def read_item_price(item: Fields) -> Price | None:
 def read_product(data: object) -> Product:
     """A product. Raises `Unreadable` without an id."""
     fields = fields_of(data, "product")
-    return Product(id=fields.owner, name=fields.text("name"), deleted=fields.flag("deleted"))
+    return Product(id=fields.owner, name=fields.name("name"), deleted=fields.flag("deleted"))
 
 
 def _is_plan(fields: Fields) -> bool:
@@ -86,7 +86,7 @@ def _read_plan(fields: Fields) -> Price:
         divide_round=transform.text("round"),
         product=fields.reference("product"),
         product_name=_product_name(fields),
-        nickname=fields.text("nickname") or fields.text("name"),
+        nickname=fields.name("nickname") or fields.name("name"),
         active=fields.data.get("active") is not False,
         from_plan=True,
         deleted=fields.flag("deleted"),
@@ -117,7 +117,7 @@ def _first(fields: Fields, decimal_key: str, key: str) -> Decimal | None:
 def _product_name(fields: Fields) -> str | None:
     """The name inside an expanded product."""
     product = fields.part("product")
-    return Fields(product, fields.owner).text("name") if product else None
+    return Fields(product, fields.owner).name("name") if product else None
 
 
 def _tiers(fields: Fields) -> tuple[Tier, ...] | None:

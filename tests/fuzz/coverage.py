@@ -1,4 +1,4 @@
-"""Which lines of the code under test an input reaches, by `sys.settrace`: dear (some 30 times slower), so only samples are traced."""
+"""Which lines of the code under test an input reaches, by `sys.settrace`: some 30 times slower, so only samples are traced."""
 
 import sys
 from collections.abc import Callable, Collection

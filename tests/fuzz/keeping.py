@@ -17,7 +17,8 @@ SHRINK_TRIES = 500
 
 def stored(target: str, root: Path = CORPUS) -> dict[str, bytes]:
     """The corpus of a target by file name, bugs first, then the small ones."""
-    files = sorted((root / target).glob("*"), key=lambda path: (not path.name.startswith("bug-"), path.stat().st_size, path.name))
+    files = (root / target).glob("*")
+    files = sorted(files, key=lambda path: (not path.name.startswith("bug-"), path.stat().st_size, path.name))
     return {path.name: path.read_bytes() for path in files}
 
 

@@ -52,9 +52,10 @@ def _prices() -> Iterator[Json]:
 
 
 def _discounts() -> list[Any]:
+    off = build.coupon("D", amount_off=500, currency="usd", currency_options={"eur": {"amount_off": 450}})
     return [
         build.discount(build.coupon(percent_off=20, applies_to={"products": ["prod_1"]}), end=NOW + 30 * DAY),
-        build.discount(build.coupon("D", amount_off=500, currency="usd", currency_options={"eur": {"amount_off": 450}}), "di_2"),
+        build.discount(off, "di_2"),
         build.discount("C", "di_3"),
         build.discount(build.coupon("E", percent_off="33.33", duration="repeating"), "di_4", end=NOW - DAY),
         "di_5",
@@ -74,8 +75,10 @@ def _subscriptions() -> Iterator[Json]:
             status=("active", "past_due", "trialing", "paused")[number % 4], trial_end=NOW + DAY if number % 4 == 2 else None,
             cancel_at=NOW + 9 * DAY if number == 1 else None, pause_collection={"behavior": "void"} if number == 5 else None,
         )  # fmt: skip
-    old = {"id": "sub_old", "object": "subscription", "customer": {"id": "cus_1"}, "status": "active", "start": NOW - 9 * DAY,
-           "plan": "plan_1", "quantity": 4, "discount": _discounts()[0], "created": NOW - 9 * DAY, "billing": "send_invoice"}  # fmt: skip
+    old = {
+        "id": "sub_old", "object": "subscription", "customer": {"id": "cus_1"}, "status": "active", "start": NOW - 9 * DAY,
+        "plan": "plan_1", "quantity": 4, "discount": _discounts()[0], "created": NOW - 9 * DAY, "billing": "send_invoice",
+    }  # fmt: skip
     yield old
     yield {**old, "plan": list(_prices())[-1], "customer": None, "customer_account": "cus_1"}
 
@@ -83,11 +86,12 @@ def _subscriptions() -> Iterator[Json]:
 def _invoices() -> Iterator[Json]:
     yield build.invoice()
     yield build.paid()
-    yield build.failing(payments=build.payments("requires_payment_method", {"code": "card_declined", "decline_code": "lost_card"}))
+    declined = {"code": "card_declined", "decline_code": "lost_card"}
+    yield build.failing(payments=build.payments("requires_payment_method", declined))
     yield build.invoice("in_2", due_date=NOW - DAY, collection_method="send_invoice", subscription="sub_1", currency="jpy")
     yield build.invoice("in_3", status="uncollectible", status_details={"uncollectible": {"reason": "max_payment_attempts"}})
     yield build.invoice("in_4", payment_intent={"id": "pi_1", "status": "requires_action"}, attempted=True, attempt_count=2)
-    yield build.invoice("in_5", charge={"id": "ch_1", "status": "pending", "failure_code": "x"}, attempted=True, attempt_count=1)
+    yield build.failing("in_5", charge={"id": "ch_1", "status": "pending", "failure_code": "x"})
     yield {"id": "in_6", "object": "invoice", "customer": "cus_1", "date": NOW - 9 * DAY, "forgiven": True, "paid": False,
            "amount_due": 5, "amount_paid": 2}  # fmt: skip
 
@@ -141,7 +145,8 @@ def families() -> list[list[Json]]:
 def documents() -> list[Json]:
     """`explain` documents: each kind of subscription, invoice, setting, decision and match; whole stories of each version."""
     found = [build.document(one) for one in _subscriptions()]
-    catalog = {"prices": list(_prices()), "products": [{"id": "prod_1", "name": "Growth"}], "coupons": [build.coupon(percent_off=20)]}
+    coupons = [build.coupon(percent_off=20)]
+    catalog = {"prices": list(_prices()), "products": [{"id": "prod_1", "name": "Growth"}], "coupons": coupons}
     two = [build.customer(), build.customer("cus_2", email="x@mail.acme.com", created=NOW - DAY)]
     one = next(_subscriptions())
     other = {**one, "id": "sub_2", "customer": "cus_2"}
@@ -151,7 +156,9 @@ def documents() -> list[Json]:
         build.document(one, other, customers=two, decisions=[{"customer_id": "c1", "kind": "merge"}]),
         build.document(
             one, other, customers=two,
-            decisions=[{"customer_id": "c1", "kind": "winner", "stripe_customer_id": "cus_2", "stripe_customer_ids": ["cus_2"]}],
+            decisions=[
+                {"customer_id": "c1", "kind": "winner", "stripe_customer_id": "cus_2", "stripe_customer_ids": ["cus_2"]}
+            ],
         ),
         build.document(
             one, customers=[build.customer(email="a@gmail.com", metadata={"k": "c1"})],

@@ -1,7 +1,7 @@
 """A JSON text with the place of each of its values, members and keys, so that a mutation is a splice of bytes.
 
-Decoding, changing and encoding again would cost ten times as much, and could never write what no encoder writes: two equal keys,
-NaN, half a surrogate pair, a number of 400 digits.
+Decoding, changing and encoding again would cost ten times as much, and could never write what no encoder writes: two equal
+keys, NaN, half a surrogate pair, a number of 400 digits.
 """
 
 import json

@@ -3,14 +3,19 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from models.settings import AppSettings
+from models.errors import DatabaseAway
+from models.store import bulk
 from models.store.keys import Keyring
-from models.store.session import Database
+from models.store.session import Database, session_scope
 from tests.fuzz.engine import Engine
 from tests.fuzz.targets.endpoint import EndpointTarget
 from tests.fuzz.targets.stored import StoredTarget
 from tests.fuzz.test_pure import TIMES, check, seed
+from tests.fuzz.tokens import LONG
+from tests.support import only_postgres
 
 ENDPOINT = {"sqlite": 2_000, "postgresql": 800}
 STORED = {"sqlite": 150, "postgresql": 80}
@@ -34,3 +39,15 @@ def test_hostile_objects_can_be_applied_computed_and_read_on_both_databases(
 ) -> None:
     number = seed()
     check(Engine(StoredTarget(database, settings, keyring), number), STORED[database.dialect] * TIMES, number, record_property)
+
+
+@only_postgres
+@pytest.mark.fault("F59")
+def test_a_key_that_no_index_takes_is_its_rows_fault_and_the_database_is_not_away(database: Database) -> None:
+    """psycopg counts it among the operational errors: taken for an outage, one such row stopped every drain for ever."""
+    with pytest.raises(DBAPIError) as raised, session_scope(database, write=True) as connection:
+        row = {"connection_id": 1, "price_id": LONG, "lookup_key": "x", "seen": 1}
+        bulk.upsert(connection, "stripe_kept_lookup_keys", [row], key=("connection_id", "price_id"))
+    assert not isinstance(raised.value, DatabaseAway)
+    with session_scope(database) as connection:
+        assert bulk.run(connection, "SELECT count(*) FROM stripe_kept_lookup_keys").scalar() == 0

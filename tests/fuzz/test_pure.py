@@ -1,5 +1,5 @@
-"""The pure targets: the whole corpus, then some thousands of fresh mutations, the same in every run (SEED=n for others, SEED=random
-for any; FUZZ=n for n times as many). `make fuzz` goes on from here."""
+"""The pure targets: the whole corpus, then some thousands of fresh mutations, the same in every run (SEED=n for others,
+SEED=random for any; FUZZ=n for n times as many). `make fuzz` goes on from here."""
 
 import os
 import random

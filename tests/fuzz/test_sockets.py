@@ -28,7 +28,8 @@ def test_garbage_at_the_socket_gets_no_5xx_and_the_next_delivery_is_taken(
 ) -> None:
     number = seed()
     source = FramingSource(random.Random(number))
-    inputs = [b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", *keeping.stored("framing").values(), *(source.next()[0] for _ in range(FRESH * TIMES))]
+    fresh = [source.next()[0] for _ in range(FRESH * TIMES)]
+    inputs = [b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", *keeping.stored("framing").values(), *fresh]
     statuses: list[int] = []
     with running(settings, tmp_path) as web:
         for data in inputs:

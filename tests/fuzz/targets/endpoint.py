@@ -1,5 +1,5 @@
-"""`POST /webhooks/stripe/<id>` through Flask, group commit and a real database: whatever is sent, never a 5xx; what is signed and
-small enough is always a 200, and on disk then.
+"""`POST /webhooks/stripe/<id>` through Flask, group commit and a real database: whatever is sent, never a 5xx; what is signed
+and small enough is always a 200, and on disk then.
 
 An input is `path NL header NL … NL NL body`. In the path `<ID>` stands for the connection's public id, in a header `<SIG>`,
 `<OLD>` and `<BAD>` for a true signature, a stale one and one of somebody else's.
@@ -30,20 +30,32 @@ from webhook_app.receive import MAX_BODY_BYTES, read_event
 _PATH = b"POST /webhooks/stripe/<ID>"
 _SIGNED = b"Stripe-Signature: <SIG>"
 _PATHS = (
-    b"POST /webhooks/stripe/nobody", b"POST /webhooks/stripe/<ID>/", b"POST /webhooks/stripe/\x00", b"POST /webhooks/stripe/\xff\xfe",
-    b"POST /webhooks/stripe/" + b"x" * 3000, b"POST /webhooks/stripe/a/b", b"POST /webhooks/stripe/", b"GET /webhooks/stripe/<ID>",
-    b"PUT /webhooks/stripe/<ID>", b"OPTIONS /webhooks/stripe/<ID>", b"HEAD /webhooks/stripe/<ID>", b"BREW /webhooks/stripe/<ID>",
-    b"POST /webhooks/stripe/..%2f<ID>", b"POST //webhooks/stripe/<ID>", b"POST /webhooks/stripe/<ID>?x=\xff&x=%00", b"POST /WEBHOOKS/stripe/x",
+    b"POST /webhooks/stripe/nobody", b"POST /webhooks/stripe/<ID>/", b"POST /webhooks/stripe/\x00",
+    b"POST /webhooks/stripe/\xff\xfe",
+    b"POST /webhooks/stripe/" + b"x" * 3000, b"POST /webhooks/stripe/a/b", b"POST /webhooks/stripe/",
+    b"GET /webhooks/stripe/<ID>",
+    b"PUT /webhooks/stripe/<ID>", b"OPTIONS /webhooks/stripe/<ID>", b"HEAD /webhooks/stripe/<ID>",
+    b"BREW /webhooks/stripe/<ID>",
+    b"POST /webhooks/stripe/..%2f<ID>", b"POST //webhooks/stripe/<ID>", b"POST /webhooks/stripe/<ID>?x=\xff&x=%00",
+    b"POST /WEBHOOKS/stripe/x",
 )  # fmt: skip
 _HEADERS = (
-    b"Stripe-Signature: <OLD>", b"Stripe-Signature: <BAD>", b"Stripe-Signature: \xff", b"Stripe-Signature:", b"Stripe-Signature: t=1,v1=x",
-    b"Stripe-Signature: <SIG>,<SIG>", b"Stripe-Signature: <SIG>,v1=00,v0=x", b"Content-Encoding: gzip", b"Content-Encoding: identity",
-    b"Content-Encoding: \xff", b"Content-Length: 1048577", b"Content-Length: 99999999999999999999", b"Content-Length: x", b"Content-Length: -1",
-    b"Content-Type: application/x-www-form-urlencoded", b"Content-Type: multipart/form-data; boundary=x", b"Content-Type: multipart/form-data",
-    b"Content-Type: application/json; charset=\xff", b"Content-Type: \x00", b"Host: ", b"Host: a:b:c", b"Host: \xff", b"Host: [::1",
-    b"Cookie: session=\xff; =; a", b"Authorization: Bearer \xff", b"Authorization: Basic =", b"X-Forwarded-For: \xff", b"X-Forwarded-For: 1, 2, 3",
-    b"X-Forwarded-Proto: javascript", b"X-Http-Method-Override: GET", b"Accept: */*;q=x", b"Range: bytes=0-", b"If-None-Match: *",
-    b"If-Modified-Since: \xff", b"Accept-Language: \xff", b"User-Agent: " + b"x" * 5000, b"Expect: 100-continue", b"Origin: null",
+    b"Stripe-Signature: <OLD>", b"Stripe-Signature: <BAD>", b"Stripe-Signature: \xff", b"Stripe-Signature:",
+    b"Stripe-Signature: t=1,v1=x",
+    b"Stripe-Signature: <SIG>,<SIG>", b"Stripe-Signature: <SIG>,v1=00,v0=x", b"Content-Encoding: gzip",
+    b"Content-Encoding: identity",
+    b"Content-Encoding: \xff", b"Content-Length: 1048577", b"Content-Length: 99999999999999999999", b"Content-Length: x",
+    b"Content-Length: -1",
+    b"Content-Type: application/x-www-form-urlencoded", b"Content-Type: multipart/form-data; boundary=x",
+    b"Content-Type: multipart/form-data",
+    b"Content-Type: application/json; charset=\xff", b"Content-Type: \x00", b"Host: ", b"Host: a:b:c", b"Host: \xff",
+    b"Host: [::1",
+    b"Cookie: session=\xff; =; a", b"Authorization: Bearer \xff", b"Authorization: Basic =", b"X-Forwarded-For: \xff",
+    b"X-Forwarded-For: 1, 2, 3",
+    b"X-Forwarded-Proto: javascript", b"X-Http-Method-Override: GET", b"Accept: */*;q=x", b"Range: bytes=0-",
+    b"If-None-Match: *",
+    b"If-Modified-Since: \xff", b"Accept-Language: \xff", b"User-Agent: " + b"x" * 5000, b"Expect: 100-continue",
+    b"Origin: null",
     b"Sec-Fetch-Site: cross-site", b"Transfer-Encoding: chunked", b"X\xff: y", b": y",
 )  # fmt: skip
 
@@ -53,8 +65,8 @@ class EndpointSource:
 
     def __init__(self, rng: random.Random) -> None:
         self._random = rng.random
-        self._bodies = JsonSource(templates(events()), rng, noise=0.2, huge=[huge.event, lambda _rng: b"x" * (MAX_BODY_BYTES + 1)],
-                                  huge_one_in=500)  # fmt: skip
+        large = [huge.event, lambda _rng: b"x" * (MAX_BODY_BYTES + 1)]
+        self._bodies = JsonSource(templates(events()), rng, noise=0.2, huge=large, huge_one_in=500)
         self._made = 0
 
     def next(self) -> tuple[bytes, bool]:
@@ -79,7 +91,13 @@ class EndpointTarget:
     """The application as `create_app` makes it; only the bell is missing."""
 
     name = "endpoint"
-    watched = ("webhook_app/receive.py", "webhook_app/errors.py", "webhook_app/verify.py", "webhook_app/auth", "models/stripe_reader")
+    watched = (
+        "webhook_app/receive.py",
+        "webhook_app/errors.py",
+        "webhook_app/verify.py",
+        "webhook_app/auth",
+        "models/stripe_reader",
+    )
 
     def __init__(self, settings: AppSettings, keyring: Keyring, *, durable: bool = True) -> None:
         self._app: Flask = create_app(settings.model_copy(update={"log_level": "ERROR"}))
@@ -133,7 +151,8 @@ class EndpointTarget:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "SERVER_NAME": "127.0.0.1",
             "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "127.0.0.1",
-            "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json", "wsgi.version": (1, 0), "wsgi.url_scheme": "http",
+            "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json", "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
             "wsgi.input": io.BytesIO(body), "wsgi.errors": io.StringIO(), "wsgi.multithread": True, "wsgi.multiprocess": False,
             "wsgi.run_once": False, "wsgi.input_terminated": True,
         }  # fmt: skip

@@ -170,7 +170,7 @@ def _problem(text: str, unread: bool) -> str:
 def _words(output: Output) -> tuple[str, ...]:
     words = {"explained"}
     for one in output.customers:
-        words |= {flag.partition(":")[0] if flag.startswith(("unreadable", "unknown", "no_usd")) else flag for flag in one.flags}
+        words |= {flag if flag.startswith("mrr_unknown") else flag.partition(":")[0] for flag in one.flags}
         words |= {one.payment_status, f"reason {one.failure_reason is not None}"}
         for line in one.derivation:
             words.add(f"left out {line['left_out']}" if line["left_out"] in _LEFT_OUT else "counts")

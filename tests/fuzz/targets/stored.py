@@ -1,5 +1,5 @@
-"""Hostile objects all the way into a database: as events through inbox and drain, as answers to the reads that follow, as a page
-of a backfill, and out again through the read model.
+"""Hostile objects all the way into a database: as events through inbox and drain, as answers to the reads that follow, as a
+page of a backfill, and out again through the read model.
 
 An input is a JSON list of Stripe objects. Stripe, asked for one of them, answers with it; for everything else it says 404.
 """
@@ -214,9 +214,12 @@ _TABLES = {
 def _event(data: dict[str, Any], number: int) -> bytes:
     """What Stripe would send of this object."""
     kind = str(data.get("object"))[:60]
-    verb = "paid" if kind == "invoice_payment" else "payment_failed" if kind == "invoice" and number % 5 == 0 else _VERBS[number % 3]
-    head = {"id": f"evt_{number}", "object": "event", "type": f"{_FAMILIES.get(kind, kind)}.{verb}", "created": NOW - number % 7,
-            "livemode": True, "api_version": "2026-10-28.endive"}  # fmt: skip
+    verb = _VERBS[number % 3]
+    if kind == "invoice" and number % 5 == 0:
+        verb = "payment_failed"
+    event_type = "invoice_payment.paid" if kind == "invoice_payment" else f"{_FAMILIES.get(kind, kind)}.{verb}"
+    head = {"id": f"evt_{number}", "object": "event", "type": event_type, "created": NOW - number % 7, "livemode": True,
+            "api_version": "2026-10-28.endive"}  # fmt: skip
     return json.dumps({**head, "data": {"object": "@"}}).encode().replace(b'"@"', _plain(data))
 
 
