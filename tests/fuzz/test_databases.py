@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from models.settings import AppSettings
 from models.errors import DatabaseAway
+from models.settings import AppSettings
 from models.store import bulk
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
@@ -45,9 +45,14 @@ def test_hostile_objects_can_be_applied_computed_and_read_on_both_databases(
 @pytest.mark.fault("F59")
 def test_a_key_that_no_index_takes_is_its_rows_fault_and_the_database_is_not_away(database: Database) -> None:
     """psycopg counts it among the operational errors: taken for an outage, one such row stopped every drain for ever."""
-    with pytest.raises(DBAPIError) as raised, session_scope(database, write=True) as connection:
-        row = {"connection_id": 1, "price_id": LONG, "lookup_key": "x", "seen": 1}
-        bulk.upsert(connection, "stripe_kept_lookup_keys", [row], key=("connection_id", "price_id"))
+    row = {"connection_id": 1, "price_id": LONG, "lookup_key": "x", "seen": 1}
+
+    def write() -> None:
+        with session_scope(database, write=True) as connection:
+            bulk.upsert(connection, "stripe_kept_lookup_keys", [row], key=("connection_id", "price_id"))
+
+    with pytest.raises(DBAPIError) as raised:
+        write()
     assert not isinstance(raised.value, DatabaseAway)
     with session_scope(database) as connection:
         assert bulk.run(connection, "SELECT count(*) FROM stripe_kept_lookup_keys").scalar() == 0

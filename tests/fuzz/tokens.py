@@ -32,13 +32,11 @@ TIMES = [
 WORDS = [
     json.dumps(word).encode()
     for word in (
-        "active", "past_due", "trialing", "incomplete", "incomplete_expired", "unpaid", "canceled", "paused", "dreaming",
-        "open",
+        "active", "past_due", "trialing", "incomplete", "incomplete_expired", "unpaid", "canceled", "paused", "dreaming", "open",
         "paid", "draft", "void", "uncollectible", "forever", "repeating", "once", "day", "week", "month", "year", "fortnight",
         "licensed", "metered", "per_unit", "tiered", "volume", "graduated", "recurring", "one_time", "up", "down", "exclusive",
         "inclusive", "charge_automatically", "send_invoice", "requires_action", "requires_payment_method", "processing",
-        "succeeded", "inf", "max_payment_attempts", "list", "plan", "price", "event", "v2.core.event", "customer",
-        "subscription",
+        "succeeded", "inf", "max_payment_attempts", "list", "plan", "price", "event", "v2.core.event", "customer", "subscription",
         "invoice", "coupon", "product", "discount", "invoice_payment", "payment_intent", "all", "products", "lookup_keys",
         "winner", "merge", "production", "staging", "domain", "customer_id",
     )
@@ -54,44 +52,8 @@ CURRENCIES = [
 LONG = "".join(hashlib.sha256(b"%d" % number).hexdigest() for number in range(150))
 _LONG = LONG.encode()
 TEXTS = [
-    b'"0"', b'"1"', b'"-1"', b'"12.5"', b'"1e3"', b'"1E+18"', b'"1e999999"', b'"-1e999999"', b'"1e-999999"', b'"0e999999"',
-    b'"0e-999999"', b'"0E-24"', b'"NaN"', b'"sNaN"', b'"-NaN123"', b'"Infinity"', b'"-inf"', b'" 5 "', b'"1_000"', b'"5\\n"',
-    b'"0x10"', b'"\\u0665"', b'"\\uff15"', b'"1,000"', b'"1.2.3"', b'""', b'"abc"', b'"inf"', b'"' + b"9" * 42 + b'"',
-    b'"' + b"9" * 43 + b'"', b'"0.' + b"0" * 40 + b'"', b'"0.000000000000000000000001"', b'"0.0000000000000000000000001"',
-    b'"9223372036854775807"', b'"9223372036854775808"', b'"1e18"', b'"1e19"', b'"+3"', b'"3."', b'".3"',
-]  # fmt: skip
-TIMES = [
-    str(at).encode()
-    for at in (
-        0, 1, -1, NOW, NOW - 1, NOW + 1, NOW + DAY, NOW - DAY, NOW + 400 * DAY, 253_402_300_799, 253_402_300_800, 2**31, 2**40,
-        _LARGEST, 10**17, 1_795_000_000_000, 1_740_787_200, NOW - 300 * DAY,
-    )
-] + [b"1.795e9", b"1795000000.5", b'"1795000000"', b'"2026-11-18T11:06:40Z"', b'"soon"', b'"2026-11-18"', b"1e300"]  # fmt: skip
-WORDS = [
-    json.dumps(word).encode()
-    for word in (
-        "active", "past_due", "trialing", "incomplete", "incomplete_expired", "unpaid", "canceled", "paused", "dreaming",
-        "open",
-        "paid", "draft", "void", "uncollectible", "forever", "repeating", "once", "day", "week", "month", "year", "fortnight",
-        "licensed", "metered", "per_unit", "tiered", "volume", "graduated", "recurring", "one_time", "up", "down", "exclusive",
-        "inclusive", "charge_automatically", "send_invoice", "requires_action", "requires_payment_method", "processing",
-        "succeeded", "inf", "max_payment_attempts", "list", "plan", "price", "event", "v2.core.event", "customer",
-        "subscription",
-        "invoice", "coupon", "product", "discount", "invoice_payment", "payment_intent", "all", "products", "lookup_keys",
-        "winner", "merge", "production", "staging", "domain", "customer_id",
-    )
-]  # fmt: skip
-CURRENCIES = [
-    json.dumps(word).encode()
-    for word in (
-        "usd", "USD", "Usd", "eur", "jpy", "kwd", "isk", "ugx", "mga", "xyz", "", " usd", "us", "usdd", "\u0131sk", "u\u017fd",
-        "\u212aWD", "\u00df", "\ud83d\ude00", "\u0130", "x" * 300, "\x00", "usd\x00", "null",
-    )
-]  # fmt: skip
-# Of random characters, so that no database makes it short: an index that takes it is an index that takes anything.
-_LONG = "".join(hashlib.sha256(b"%d" % number).hexdigest() for number in range(150)).encode()
-TEXTS = [
-    b'"' + _LONG + b'"', b'"' + _LONG[:400] + b'"', b'"' + _LONG[:3000] + b'"', b'"' + _LONG + b'.com"', b'""', b'" "', b'"x"', b'"\\u0000"', b'"a\\u0000b"', b'"\\ud800"', b'"\\udc00x"', b'"\\ud83d\\ude00"', b'"\\u202eabc"',
+    b'"' + _LONG + b'"', b'"' + _LONG[:400] + b'"', b'"' + _LONG[:3000] + b'"', b'"' + _LONG + b'.com"',
+    b'""', b'" "', b'"x"', b'"\\u0000"', b'"a\\u0000b"', b'"\\ud800"', b'"\\udc00x"', b'"\\ud83d\\ude00"', b'"\\u202eabc"',
     b'"\xff"', b'"\xc3\x28"', b'"\xed\xa0\x80"', b'"\xf0\x9f\x98\x80"', b'"\x00"', b'"\t"', b'"\\"', b'"\\x"', b'"<script>"',
     b'"=cmd|\' /C calc\'!A0"', b'"\\r\\nX: y"', b'"\\u001b[31m"', b'"' + b"a" * 300 + b'"', b'"' + b"a" * 3000 + b'"',
     b'"' + b"9" * 50 + b'"', b'"__proto__"', b'"constructor"', b'"id"', b'"null"', b'"true"', b'"0"', b'"a@b.com"', b'"@"',
@@ -110,8 +72,7 @@ SHAPES = [
     b'{"id":"di_1","source":{"type":"coupon","coupon":"C"}}', b'{"eur":{"unit_amount":5}}', b'{"EUR":{"unit_amount":"5"}}',
     b'{"eur":{"amount_off":5}}', b'{"eur":null}', b'{"divide_by":3,"round":"up"}', b'{"divide_by":0,"round":"down"}',
     b'{"divide_by":-2,"round":"up"}', b'{"interval":"week","interval_count":2}', b'{"interval":"day","interval_count":0}',
-    b'{"interval":"month","interval_count":-3,"usage_type":"metered"}',
-    b'{"interval":"year","interval_count":9223372036854775807}',
+    b'{"interval":"month","interval_count":-3,"usage_type":"metered"}', b'{"interval":"year","interval_count":9223372036854775807}',
     b'[{"up_to":10,"unit_amount":5},{"up_to":null,"unit_amount":3,"flat_amount":100}]',
     b'[{"up_to":"inf","flat_amount":1}]', b'[{"up_to":-5,"unit_amount":5},{"up_to":3,"unit_amount":1}]',
     b'[{"up_to":5,"unit_amount_decimal":"1e18"},{"up_to":5,"unit_amount":1},{"up_to":null,"unit_amount":"0.1"}]',
@@ -132,20 +93,17 @@ AMOUNT_KEYS = frozenset([
     "attempt_count", "fx_stale_days", "EUR", "JPY", "usd_per",
 ])  # fmt: skip
 TIME_KEYS = frozenset([
-    "created", "start", "end", "start_date", "cancel_at", "canceled_at", "ended_at", "trial_end", "current_period_end",
-    "due_date",
+    "created", "start", "end", "start_date", "cancel_at", "canceled_at", "ended_at", "trial_end", "current_period_end", "due_date",
     "next_payment_attempt", "now", "date",
 ])  # fmt: skip
 WORD_KEYS = frozenset([
-    "status", "duration", "interval", "usage_type", "billing_scheme", "tiers_mode", "type", "round", "collection_method",
-    "object",
+    "status", "duration", "interval", "usage_type", "billing_scheme", "tiers_mode", "type", "round", "collection_method", "object",
     "tax_behavior", "kind", "reason", "environment", "metadata_key",
 ])  # fmt: skip
 CURRENCY_KEYS = frozenset(["currency"])
 EXTRA_KEYS = (
     "plan", "price", "discount", "discounts", "coupon", "source", "items", "data", "currency_options", "tiers", "recurring",
-    "transform_quantity", "transform_usage", "payment_intent", "payments", "charge", "parent", "status_details",
-    "pause_collection",
+    "transform_quantity", "transform_usage", "payment_intent", "payments", "charge", "parent", "status_details", "pause_collection",
     "customer", "customer_account", "subscription", "latest_invoice", "metadata", "applies_to", "deleted", "forgiven", "paid",
     "has_more", "date", "billing", "last_payment_error", "is_default", "payment", "related_object", "account", "livemode",
     "api_version", "previous_attributes", "lookup_key", "nickname", "product", "name", "email", "number", "auto_advance", "id",
