@@ -32,11 +32,13 @@ TIMES = [
 WORDS = [
     json.dumps(word).encode()
     for word in (
-        "active", "past_due", "trialing", "incomplete", "incomplete_expired", "unpaid", "canceled", "paused", "dreaming", "open",
+        "active", "past_due", "trialing", "incomplete", "incomplete_expired", "unpaid", "canceled", "paused", "dreaming",
+        "open",
         "paid", "draft", "void", "uncollectible", "forever", "repeating", "once", "day", "week", "month", "year", "fortnight",
         "licensed", "metered", "per_unit", "tiered", "volume", "graduated", "recurring", "one_time", "up", "down", "exclusive",
         "inclusive", "charge_automatically", "send_invoice", "requires_action", "requires_payment_method", "processing",
-        "succeeded", "inf", "max_payment_attempts", "list", "plan", "price", "event", "v2.core.event", "customer", "subscription",
+        "succeeded", "inf", "max_payment_attempts", "list", "plan", "price", "event", "v2.core.event", "customer",
+        "subscription",
         "invoice", "coupon", "product", "discount", "invoice_payment", "payment_intent", "all", "products", "lookup_keys",
         "winner", "merge", "production", "staging", "domain", "customer_id",
     )
@@ -72,7 +74,8 @@ SHAPES = [
     b'{"id":"di_1","source":{"type":"coupon","coupon":"C"}}', b'{"eur":{"unit_amount":5}}', b'{"EUR":{"unit_amount":"5"}}',
     b'{"eur":{"amount_off":5}}', b'{"eur":null}', b'{"divide_by":3,"round":"up"}', b'{"divide_by":0,"round":"down"}',
     b'{"divide_by":-2,"round":"up"}', b'{"interval":"week","interval_count":2}', b'{"interval":"day","interval_count":0}',
-    b'{"interval":"month","interval_count":-3,"usage_type":"metered"}', b'{"interval":"year","interval_count":9223372036854775807}',
+    b'{"interval":"month","interval_count":-3,"usage_type":"metered"}',
+    b'{"interval":"year","interval_count":9223372036854775807}',
     b'[{"up_to":10,"unit_amount":5},{"up_to":null,"unit_amount":3,"flat_amount":100}]',
     b'[{"up_to":"inf","flat_amount":1}]', b'[{"up_to":-5,"unit_amount":5},{"up_to":3,"unit_amount":1}]',
     b'[{"up_to":5,"unit_amount_decimal":"1e18"},{"up_to":5,"unit_amount":1},{"up_to":null,"unit_amount":"0.1"}]',
@@ -93,17 +96,20 @@ AMOUNT_KEYS = frozenset([
     "attempt_count", "fx_stale_days", "EUR", "JPY", "usd_per",
 ])  # fmt: skip
 TIME_KEYS = frozenset([
-    "created", "start", "end", "start_date", "cancel_at", "canceled_at", "ended_at", "trial_end", "current_period_end", "due_date",
+    "created", "start", "end", "start_date", "cancel_at", "canceled_at", "ended_at", "trial_end", "current_period_end",
+    "due_date",
     "next_payment_attempt", "now", "date",
 ])  # fmt: skip
 WORD_KEYS = frozenset([
-    "status", "duration", "interval", "usage_type", "billing_scheme", "tiers_mode", "type", "round", "collection_method", "object",
+    "status", "duration", "interval", "usage_type", "billing_scheme", "tiers_mode", "type", "round", "collection_method",
+    "object",
     "tax_behavior", "kind", "reason", "environment", "metadata_key",
 ])  # fmt: skip
 CURRENCY_KEYS = frozenset(["currency"])
 EXTRA_KEYS = (
     "plan", "price", "discount", "discounts", "coupon", "source", "items", "data", "currency_options", "tiers", "recurring",
-    "transform_quantity", "transform_usage", "payment_intent", "payments", "charge", "parent", "status_details", "pause_collection",
+    "transform_quantity", "transform_usage", "payment_intent", "payments", "charge", "parent", "status_details",
+    "pause_collection",
     "customer", "customer_account", "subscription", "latest_invoice", "metadata", "applies_to", "deleted", "forgiven", "paid",
     "has_more", "date", "billing", "last_payment_error", "is_default", "payment", "related_object", "account", "livemode",
     "api_version", "previous_attributes", "lookup_key", "nickname", "product", "name", "email", "number", "auto_advance", "id",
