@@ -16,6 +16,7 @@ from tests.fuzz import keeping
 from tests.fuzz.coverage import Coverage
 
 TRACE_ONE_IN = 100
+SETTLE_EVERY = 2_000
 SLOW_S = 10.0  # CPU for one input of at most 1 MiB; the slowest take two
 STUCK_S = 40.0  # CPU after which an input is given up
 MOST_BUGS = 20
@@ -115,10 +116,10 @@ class Engine:
                     if self._keep and keepable and new:
                         self._traced(data, keepable=True, words=new)
                 self.report.inputs += 1
-                if number % 2048 == 2047:
+                if number % SETTLE_EVERY == SETTLE_EVERY - 1:
                     self._target.settle()
-                    if deadline is not None and time.monotonic() > deadline:
-                        break
+                if deadline is not None and number % 32 == 31 and time.monotonic() > deadline:
+                    break
             self._target.settle()
         self.report.seconds = time.monotonic() - started
         return self.report

@@ -1,5 +1,5 @@
 """Hostile objects all the way into a database: as events through inbox and drain, as answers to the reads that follow, as a
-page of a backfill, and out again through the read model.
+page of a backfill, and out again through the read model, the API and the pages.
 
 An input is a JSON list of Stripe objects. Stripe, asked for one of them, answers with it; for everything else it says 404.
 """
@@ -7,6 +7,7 @@ An input is a JSON list of Stripe objects. Stripe, asked for one of them, answer
 import json
 import random
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -24,9 +25,12 @@ from tests.fuzz import huge
 from tests.fuzz.seeds import compact, families
 from tests.fuzz.sources import JsonSource
 from tests.fuzz.spans import Template
+from tests.support.browsing import add_user, as_user
 from tests.support.environment import API_KEY, WEBHOOK_SECRET
 from webhook_app.connection_cache import Known
+from webhook_app.factory import create_app
 from webhook_app.receive import read_event
+from webhook_app.services import services
 from workers import recompute
 from workers.apply import apply_reads
 from workers.drain import Drainer, Tools
@@ -36,7 +40,9 @@ from workers.stripe_http import read_json
 from workers.stripe_objects import Read
 
 NOW = 1_795_000_000
-_KEPT = frozenset(["connections", "customers", "customer_hosts", "fx_rates", "app_state", "alembic_version"])
+_KEPT = frozenset([
+    "connections", "customers", "customer_hosts", "fx_rates", "app_state", "alembic_version", "users", "sessions",
+])  # fmt: skip
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _CLASS = re.compile(r"[A-Z][A-Za-z]*")  # an error that has no words of its own: the name of an exception
 _VERBS = ("updated", "created", "deleted")
@@ -106,6 +112,10 @@ class StoredTarget:
         self._echoes = Echoes(database, keyring, settings)
         self._tools.readers = self._echoes
         self._begin(keyring)
+        app = create_app(settings.model_copy(update={"log_level": "ERROR"}))
+        now = int(time.time())  # sign-in sessions go by the wall clock
+        self._browser = as_user(app, add_user(app, "csm@example.com", "csm", now), now)
+        self._served = services(app).database
 
     def _begin(self, keyring: Keyring) -> None:
         """A live connection that matches by metadata too, customers of ours, and rates."""
@@ -145,8 +155,9 @@ class StoredTarget:
         """Nothing to do."""
 
     def close(self) -> None:
-        """The database is whoever's gave it."""
+        """Let go of the database."""
         self._database.dispose()
+        self._served.dispose()
 
     # --- the three ways in ---------------------------------------------------------------------------
 
@@ -191,6 +202,10 @@ class StoredTarget:
                 readmodel.load_changes(connection, row.id, None, 50)
             readmodel.load_totals(connection, readmodel.Filter())
             readmodel.load_plan_labels(connection, None)
+        told = [row.id for row in rows if row.stripe_customer_id]
+        for path in ("/customers", *(f"{kind}/customers/{number}" for number in told for kind in ("", "/api/v1"))):
+            status = self._browser.get(path).status_code
+            assert status == 200, f"{status} for a page or an answer of the API"
 
     def _wipe(self) -> None:
         with session_scope(self._database, write=True) as connection:
