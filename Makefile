@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install -qq --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench faults planted fmt lock migration
+.PHONY: help setup demo run test lint bench faults planted fuzz fmt lock migration
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ faults: $(PY)  ## which tests prove which row of the fault catalogue (ARGS=--all
 
 planted: $(DEV)  ## plant known bugs one at a time: the tests must catch each (ARGS="name …" for some)
 	@$(PY) -m tests.planted $(ARGS)
+
+fuzz: $(DEV)  ## fuzz for long, 60 s a target (ARGS="reader --seconds 600", --count, --processes, --seed)
+	@$(PY) -m tests.fuzz $(ARGS)
 
 fmt: $(DEV)  ## format and mend what ruff can
 	$(VENV)/bin/ruff check --fix --quiet .

@@ -10,6 +10,7 @@ import msgspec
 
 from models.domain.types import Customer, Decision, FxTable, Link, Scope, Settings
 from models.errors import BadInput
+from models.stripe_reader.fields import decimal_or_nan
 
 Json = Mapping[str, object]
 Entry = TypeVar("Entry")
@@ -45,7 +46,7 @@ class Document(msgspec.Struct, frozen=True):
 def load_document(text: str | bytes) -> dict[str, object]:
     """The JSON document in `text`, fractions exact. Raises `BadInput` when it is no JSON object."""
     try:
-        document = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+        document = json.loads(text, parse_float=decimal_or_nan, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"the document is no JSON that can be read: {_one_line(error)}") from None
     if not isinstance(document, dict):

@@ -1,7 +1,8 @@
 """Where a request ends: just enough of HTTP/1.1 (RFC 9112) to know that all its bytes are here.
 
 It is stricter than gunicorn's parser where the two could differ about a request's end, for a thread must never wait for bytes:
-a length that is no plain number, two lengths or a length beside chunks are refused here. All else is the parser's to judge.
+a length that is no plain number, two lengths, a length beside chunks or another coding than `chunked` are refused here, and a
+trailer longer than one chunk line. All else is the parser's to judge.
 """
 
 import re
@@ -15,7 +16,8 @@ MAX_CHUNKS = 4_096
 
 _LENGTH = re.compile(rb"\r\ncontent-length([^\r\n]*)", re.IGNORECASE)
 _NUMBER = re.compile(rb":[ \t]*([0-9]{1,15})[ \t]*")
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+_CODING = re.compile(rb"\r\ntransfer-encoding([^\r\n]*)", re.IGNORECASE)
+_CHUNKED = re.compile(rb":[ \t]*chunked[ \t]*", re.IGNORECASE)
 _EXPECT = re.compile(rb"\r\nexpect[ \t]*:[ \t]*100-continue", re.IGNORECASE)
 
 
@@ -106,10 +108,13 @@ class Gathered:
 
     def _read_framing(self, head_end: int) -> Verdict | None:
         lengths = _LENGTH.findall(self._bytes, 0, head_end)
-        chunked = _CHUNKED.search(self._bytes, 0, head_end)
-        if chunked or not lengths:
-            self._end = None if chunked else self._body_at
-            return Verdict.BAD if lengths else None
+        codings = _CODING.findall(self._bytes, 0, head_end)
+        if codings:
+            self._end = None
+            return None if len(codings) == 1 and not lengths and _CHUNKED.fullmatch(codings[0]) else Verdict.BAD
+        if not lengths:
+            self._end = self._body_at
+            return None
         number = _NUMBER.fullmatch(lengths[0])
         if len(lengths) > 1 or not number:
             return Verdict.BAD
@@ -121,7 +126,7 @@ class Gathered:
         while True:
             line_end = self._bytes.find(b"\r\n", self._chunk_at, self._chunk_at + MAX_CHUNK_LINE)
             if line_end < 0:
-                return Verdict.WHOLE if len(self._bytes) - self._chunk_at >= MAX_CHUNK_LINE else self._unfinished()
+                return Verdict.BAD if len(self._bytes) - self._chunk_at >= MAX_CHUNK_LINE else self._unfinished()
             try:
                 size = int(self._bytes[self._chunk_at : line_end].partition(b";")[0], 16)
             except ValueError:
@@ -135,7 +140,10 @@ class Gathered:
             self._chunks += 1
 
     def _last_chunk(self, line_end: int) -> Verdict:
-        return Verdict.WHOLE if self._bytes.find(b"\r\n\r\n", line_end) >= 0 else self._unfinished()
+        """The trailer's end, looked for anew with each piece: so it must be short."""
+        if self._bytes.find(b"\r\n\r\n", line_end, line_end + MAX_CHUNK_LINE) >= 0:
+            return Verdict.WHOLE
+        return Verdict.TOO_LARGE if len(self._bytes) - line_end >= MAX_CHUNK_LINE else Verdict.PART
 
     def _unfinished(self) -> Verdict:
         return Verdict.TOO_LARGE if len(self._bytes) - self._body_at > MAX_CHUNKED_BYTES else Verdict.PART

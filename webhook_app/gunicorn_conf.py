@@ -23,6 +23,7 @@ max_requests_jitter = 100_000
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
+forwarder_headers = ""  # SCRIPT_NAME and PATH_INFO come from no proxy of ours; one that doesn't fit the path would be a 500
 control_socket_disable = True  # it would open one under $HOME
 accesslog = None
 loglevel = "warning"

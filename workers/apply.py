@@ -177,11 +177,11 @@ def read_object(data: Mapping[str, Any]) -> tuple[Key, Any]:
         Unreadable: it isn't one, or it can't be read.
     """
     kind = data.get("object")
-    object_id = data.get("id")
+    object_id = reference(data)
     if kind == "plan":
         kind = "price"
-    if kind not in READERS or not isinstance(object_id, str):
-        raise Unreadable(str(object_id), f"a {kind} isn't mirrored")
+    if not isinstance(kind, str) or kind not in READERS or object_id is None:
+        raise Unreadable(object_id or "object", "an object of a kind that isn't mirrored, or without an id")
     try:
         return (kind, object_id), READERS[kind](data)
     except Unreadable:

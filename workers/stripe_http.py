@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -28,6 +27,7 @@ from models.errors import (
     StripeTrouble,
     StripeUnreachable,
 )
+from models.stripe_reader.fields import decimal_or_nan
 
 CONNECT_S = 3.0
 SILENCE_S = 20.0
@@ -127,7 +127,7 @@ def _read_all(response: requests.Response, started: float) -> bytes:
     return b"".join(parts)
 
 
-_JSON = msgspec.json.Decoder(float_hook=Decimal)
+_JSON = msgspec.json.Decoder(float_hook=decimal_or_nan)
 
 
 def read_json(body: bytes) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 Inside the rules an amount is a `Fraction` of minor units of its currency; floats never touch it.
 """
 
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 
 # Stripe's own table (STRIPE 7.2). No ISO table: MGA, ISK and UGX differ from it.
@@ -35,12 +34,10 @@ def shown(amount: Fraction) -> str:
     """An amount as plain decimal text, exact where it ends within six places, else rounded to six for display."""
     if amount.denominator == 1:
         return str(amount.numerator)
-    with localcontext() as context:
-        context.prec = 60
-        places = Decimal(1).scaleb(-_SHOWN_PLACES)
-        exact = Decimal(amount.numerator) / Decimal(amount.denominator)
-        text = format(exact.quantize(places, ROUND_HALF_EVEN), "f")
-    return text.rstrip("0").rstrip(".")
+    millionths = round(amount * 10**_SHOWN_PLACES)
+    whole, part = divmod(abs(millionths), 10**_SHOWN_PLACES)
+    sign = "-" if millionths < 0 else ""
+    return f"{sign}{whole}.{part:0{_SHOWN_PLACES}d}".rstrip("0").rstrip(".")
 
 
 def dollars(cents: int) -> str:

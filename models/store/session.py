@@ -88,13 +88,19 @@ class Database:
         try:
             yield
         except (OperationalError, DBAPIError) as error:
-            if isinstance(error, OperationalError) or error.connection_invalidated:
+            if (isinstance(error, OperationalError) and not _at_fault(error)) or error.connection_invalidated:
                 raise DatabaseAway(f"database: {type(error.orig).__name__}") from error
             raise
 
     def dispose(self) -> None:
         """Close all pooled connections (before a fork, and in tests)."""
         self.engine.dispose()
+
+
+def _at_fault(error: DBAPIError) -> bool:
+    """Whether the statement itself is too much for PostgreSQL (class 54: an index key of thousands of bytes, say), which the
+    driver counts among the operational errors too. The database is there; trying again would fail for ever (F59)."""
+    return str(getattr(error.orig, "sqlstate", None)).startswith("54")
 
 
 @contextmanager

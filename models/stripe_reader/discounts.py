@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from models.domain.types import Coupon, Discount
 from models.errors import Unreadable
-from models.stripe_reader.fields import Data, Fields, fields_of, listed, reference
+from models.stripe_reader.fields import MOST_DISCOUNTS, Data, Fields, bounded, fields_of, listed, reference
 
 
 def read_coupon(data: object) -> Coupon:
@@ -34,14 +34,15 @@ def read_discount(data: object, owner: str = "discount") -> Discount:
     Discounts had no ids before 2020: such a one has the id "". `owner` names the object it stands in.
     Raises `Unreadable` for what is neither text nor object, and for an unreadable coupon or end.
     """
-    if isinstance(data, str) and data:
-        return Discount(id=data)
+    bare = reference(data) if isinstance(data, str) else None
+    if bare:
+        return Discount(id=bare)
     if not isinstance(data, Mapping):
         raise Unreadable(owner, "discount is neither an id nor an object")
     fields = Fields(data, owner)
     coupon = _coupon_of(fields)
     return Discount(
-        id=fields.text("id") or "",
+        id=fields.reference("id") or "",
         coupon_id=reference(coupon),
         coupon=read_coupon(coupon) if isinstance(coupon, Mapping) and reference(coupon) and _has_terms(coupon) else None,
         start=fields.moment_or_none("start"),
@@ -62,7 +63,7 @@ def read_discounts(fields: Fields) -> tuple[Discount, ...]:
     many = listed(fields.data.get("discounts")) or ([] if single is None else [single])
     expanded = {reference(single): single} if isinstance(single, Mapping) else {}
     found: dict[str, Discount] = {}
-    for position, entry in enumerate(many):
+    for position, entry in enumerate(bounded(many, MOST_DISCOUNTS, fields.owner, "discounts")):
         value = expanded.get(entry, entry) if isinstance(entry, str) else entry
         discount = read_discount(value, fields.owner)
         found.setdefault(discount.id or f"#{position}", discount)

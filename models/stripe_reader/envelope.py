@@ -6,12 +6,13 @@ Hot path: a typed decode that skips everything else. Only a body of an odd shape
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from models.errors import UnusableBody
-from models.stripe_reader.fields import reference
+from models.stripe_reader.fields import decimal_or_nan
 from models.stripe_reader.limits import check_limits
 
 _THIN = "v2.core.event"
@@ -23,7 +24,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Who an event is about. `created`: unix seconds. `api_version` None: the event is unversioned.
 
     `customer_id`: the Stripe customer by STRIPE 2.3; None where the object names none (a price, an invoice payment).
-    `thin`: a v2 event, which carries only a pointer to its object. `has_previous_attributes`: there are some to read.
+    `thin`: a v2 event, which carries only a pointer to its object.
     """
 
     id: str
@@ -36,7 +37,6 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     object_id: str | None = None
     customer_id: str | None = None
     thin: bool = False
-    has_previous_attributes: bool = False
 
 
 class _Reference(msgspec.Struct):
@@ -50,12 +50,8 @@ class _Object(msgspec.Struct):
     customer_account: str | None = None
 
 
-_NOTHING = msgspec.Raw(b"null")  # Raw stands for whatever comes, so it may not be joined with None
-
-
 class _Data(msgspec.Struct):
     object: _Object
-    previous_attributes: msgspec.Raw = _NOTHING
 
 
 class _Snapshot(msgspec.Struct):
@@ -72,7 +68,7 @@ class _Snapshot(msgspec.Struct):
 
 
 _snapshots = msgspec.json.Decoder(_Snapshot)
-_anything = msgspec.json.Decoder()
+_anything = msgspec.json.Decoder(float_hook=decimal_or_nan)
 
 
 def read_envelope(raw: bytes) -> Envelope:
@@ -90,18 +86,16 @@ def read_envelope(raw: bytes) -> Envelope:
     if event.object == _THIN:
         return _of_odd_shape(_decode(raw))
     found = event.data.object
-    previous = event.data.previous_attributes
     return Envelope(
         id=_name(event.id, "id"),
         type=_name(event.type, "type"),
-        api_version=event.api_version,
+        api_version=event.api_version or None,
         created=_second(event.created),
         livemode=event.livemode,
-        account=event.account,
-        object_type=found.object,
+        account=event.account or None,
+        object_type=found.object or None,
         object_id=found.id or None,
         customer_id=_customer(found),
-        has_previous_attributes=bytes(previous) not in (b"null", b"{}"),
     )
 
 
@@ -135,8 +129,9 @@ def _of_odd_shape(body: object) -> Envelope:
     found = body.get("related_object") if thin else data.get("object") if isinstance(data, Mapping) else None
     found = found if isinstance(found, Mapping) else {}
     object_type = _text(found.get("type" if thin else "object"))
-    own = reference(found) if object_type == "customer" else None
-    named = reference(found.get("customer")) or _text(found.get("customer_account"))
+    object_id = _text(found.get("id"))
+    customer = found.get("customer")
+    named = _text(customer.get("id") if isinstance(customer, Mapping) else customer) or _text(found.get("customer_account"))
     return Envelope(
         id=_name(body.get("id"), "id"),
         type=_name(body.get("type"), "type"),
@@ -145,10 +140,9 @@ def _of_odd_shape(body: object) -> Envelope:
         livemode=body.get("livemode") is True,
         account=_text(body.get("account")),
         object_type=object_type,
-        object_id=reference(found),
-        customer_id=own or named,
+        object_id=object_id,
+        customer_id=object_id if object_type == "customer" else named,
         thin=thin,
-        has_previous_attributes=isinstance(data, Mapping) and bool(data.get("previous_attributes")),
     )
 
 
@@ -166,11 +160,15 @@ def _second(value: object) -> int:
     """Unix seconds; thin events write an ISO time."""
     if isinstance(value, str):
         value = _iso_second(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_SECOND:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not _is_time(value):
         raise UnusableBody("the event has no usable time of creation")
-    return value
+    return int(value)
+
+
+def _is_time(value: int | Decimal) -> bool:
+    if isinstance(value, Decimal) and not value.is_finite():
+        return False
+    return 0 <= value <= _LAST_SECOND and value == int(value)
 
 
 def _iso_second(value: str) -> int | None:

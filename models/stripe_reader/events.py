@@ -1,16 +1,16 @@
 """A whole event: the envelope, the object inside it, and what it was before."""
 
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from models.errors import UnusableBody
 from models.stripe_reader.envelope import Envelope, envelope_of
+from models.stripe_reader.fields import decimal_or_nan
 from models.stripe_reader.limits import check_limits
 
 # Fractions never go through binary floats: money is exact (RULES, opening).
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_decoder = msgspec.json.Decoder(float_hook=decimal_or_nan)
 
 
 class Event(Envelope, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ def decode_json(raw: bytes) -> Any:
     check_limits(raw)
     try:
         return _decoder.decode(raw)
-    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         raise UnusableBody("the body is no JSON that can be read") from None
 
 

@@ -15,7 +15,16 @@ Data = Mapping[str, object]
 # turning into megabytes of digits, and whole numbers inside what both databases hold.
 _MOST_DIGITS_BEFORE_POINT = 18
 _MOST_PLACES = 24
-_LARGEST_WHOLE = 2**63 - 1
+LARGEST_WHOLE = 2**63 - 1
+_LARGEST_AMOUNT = 10**15  # of an invoice, so that sums over a customer's stay within 64 bits as well
+# PostgreSQL's indexes hold no key of some thousands of bytes. Stripe's own limits are lower, or the same.
+_LONGEST_ID = 255  # bytes
+_LONGEST_NAME = 250  # characters
+_NO_NUMBER = Decimal("NaN")
+MOST_ITEMS = 2_000
+MOST_DISCOUNTS = 30
+MOST_TIERS = 1_000
+"""In one list. Stripe allows fewer; exact sums over thousands of discounts would take minutes (I10)."""
 _END_OF_TIME = 253_402_300_799  # 9999-12-31, the last second Python's datetime can show
 
 
@@ -35,6 +44,11 @@ class Fields:
             return None
         return value.replace("\x00", "") or None if "\x00" in value else value
 
+    def name(self, key: str) -> str | None:
+        """A text that may become the plan: cut where it is longer than any name that can be read at a glance."""
+        value = self.text(key)
+        return value[:_LONGEST_NAME] if value else None
+
     def word(self, key: str, default: str) -> str:
         """A word of Stripe's (a status, a type), unknown ones included; absent: `default`."""
         return self.text(key) or default
@@ -52,6 +66,11 @@ class Fields:
         """The id at `key`, whether Stripe sent the id or the expanded object."""
         return reference(self.data.get(key))
 
+    def key(self, key: str) -> str | None:
+        """A text that is looked up (a lookup key, an account's id); absent where no index takes it."""
+        value = self.data.get(key)
+        return reference(value) if isinstance(value, str) else None
+
     def decimal(self, key: str) -> Decimal | None:
         """An exact number, minor units for amounts. Raises `Unreadable` for what is no number."""
         value = self.data.get(key)
@@ -65,14 +84,21 @@ class Fields:
     def whole(self, key: str) -> int | None:
         """A whole number. Raises `Unreadable` for what is none, or has too many digits to be stored."""
         value = self.data.get(key)
-        if type(value) is int and -_LARGEST_WHOLE <= value <= _LARGEST_WHOLE:
+        if type(value) is int and -LARGEST_WHOLE <= value <= LARGEST_WHOLE:
             return value
         number = self.decimal(key)
         if number is None:
             return None
-        if number != number.to_integral_value() or abs(number) > _LARGEST_WHOLE:
+        if number != number.to_integral_value() or abs(number) > LARGEST_WHOLE:
             raise Unreadable(self.owner, f"{key} is no whole number")
         return int(number)
+
+    def amount(self, key: str) -> int | None:
+        """A whole amount of an invoice, in minor units. Raises `Unreadable` for what is none, or beyond any of Stripe's."""
+        value = self.whole(key)
+        if value is not None and abs(value) > _LARGEST_AMOUNT:
+            raise Unreadable(self.owner, f"{key} is no amount")
+        return value
 
     def moment(self, key: str) -> int | None:
         """A time in unix seconds. Raises `Unreadable` for what is none."""
@@ -98,8 +124,8 @@ def fields_of(value: object, kind: str) -> Fields:
     """The fields of `value`, named by its id. Raises `Unreadable` when it is no object or its id is no text."""
     if not isinstance(value, Mapping):
         raise Unreadable(value if isinstance(value, str) and value else kind, f"{kind} is no object")
-    object_id = value.get("id")
-    if not isinstance(object_id, str) or not object_id:
+    object_id = reference(value)
+    if object_id is None:
         raise Unreadable(kind, f"{kind} has no id")
     return Fields(value, object_id)
 
@@ -110,10 +136,15 @@ def named(owner: str, error: Unreadable) -> Unreadable:
 
 
 def reference(value: object) -> str | None:
-    """The id in an expandable field: the text itself, or the `id` of the object that stands there."""
+    """The id in an expandable field: the text itself, or the `id` of the object that stands there.
+
+    None for what no database takes as a key: a text with NUL, or a longer one than any of Stripe's.
+    """
     if isinstance(value, Mapping):
         value = value.get("id")
-    return value if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID or "\x00" in value:
+        return None
+    return value if value.isascii() or len(value.encode("utf-8", "surrogatepass")) <= _LONGEST_ID else None
 
 
 def listed(value: object) -> list[object] | None:
@@ -121,6 +152,22 @@ def listed(value: object) -> list[object] | None:
     if isinstance(value, Mapping):
         value = value.get("data")
     return list(value) if isinstance(value, list | tuple) else None
+
+
+def bounded(entries: list[object], most: int, owner: str, what: str) -> list[object]:
+    """`entries`. Raises `Unreadable` when there are more than the rules can be carried out on in bearable time."""
+    if len(entries) > most:
+        raise Unreadable(owner, f"more than {most} {what}")
+    return entries
+
+
+def decimal_or_nan(text: str) -> Decimal:
+    """A fraction in JSON, exact. NaN, so that only who needs the number is told that it is none, where even `Decimal` refuses
+    it (1e99999999999999999999)."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return _NO_NUMBER
 
 
 def truncated(value: object) -> bool:
@@ -134,17 +181,19 @@ def _exact(value: object) -> Decimal | None:
         return None
     if isinstance(value, str) and len(value) > _MOST_DIGITS_BEFORE_POINT + _MOST_PLACES:
         return None
-    if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         return None
     try:
         number = value if isinstance(value, Decimal) else Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if _bearable(number) else None
+    return _bearable(number)
 
 
-def _bearable(number: Decimal) -> bool:
+def _bearable(number: Decimal) -> Decimal | None:
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int):
-        return False  # NaN and the infinities
-    return not number or (exponent >= -_MOST_PLACES and number.adjusted() <= _MOST_DIGITS_BEFORE_POINT)
+        return None  # NaN and the infinities
+    if not number:
+        return Decimal(0)  # 0e-999999 would be shown with a million places
+    return number if exponent >= -_MOST_PLACES and number.adjusted() <= _MOST_DIGITS_BEFORE_POINT else None

@@ -17,7 +17,7 @@ def read_invoice(data: object) -> Invoice:
     status = _status(fields)
     return Invoice(
         id=fields.owner,
-        customer=fields.reference("customer") or fields.text("customer_account"),
+        customer=fields.reference("customer") or fields.key("customer_account"),
         subscription=_subscription(fields),
         status=status,
         # Newer versions have the status alone; both shapes of one invoice give one value.
@@ -25,7 +25,7 @@ def read_invoice(data: object) -> Invoice:
         created=fields.moment("date") if created is None else created,
         number=fields.text("number"),
         currency=fields.lower("currency"),
-        amount_due=fields.whole("amount_due"),
+        amount_due=fields.amount("amount_due"),
         amount_remaining=_amount_remaining(fields),
         attempted=fields.flag("attempted"),
         attempt_count=fields.whole("attempt_count") or 0,
@@ -131,11 +131,11 @@ def _status(fields: Fields) -> str | None:
 
 def _amount_remaining(fields: Fields) -> int | None:
     """`amount_remaining`, else what is due less what is paid (minor units)."""
-    remaining = fields.whole("amount_remaining")
-    due = fields.whole("amount_due")
+    remaining = fields.amount("amount_remaining")
+    due = fields.amount("amount_due")
     if remaining is not None or due is None:
         return remaining
-    return due - (fields.whole("amount_paid") or 0)
+    return due - (fields.amount("amount_paid") or 0)
 
 
 def _uncollectible_reason(fields: Fields) -> str | None:

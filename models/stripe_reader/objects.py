@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from models.domain.types import StripeCustomer, Subscription, SubscriptionItem
 from models.errors import Unreadable
 from models.stripe_reader.discounts import read_coupon, read_discount, read_discounts
-from models.stripe_reader.fields import Fields, fields_of, listed, named, truncated
+from models.stripe_reader.fields import MOST_ITEMS, Fields, bounded, fields_of, listed, named, truncated
 from models.stripe_reader.invoices import read_invoice, read_invoice_payment, read_payment_intent
 from models.stripe_reader.prices import read_item_price, read_price, read_product
+
+_LONGEST_METADATA = 500  # characters
 
 __all__ = [
     "read_coupon",
@@ -63,7 +65,7 @@ def read_subscription(data: object) -> Subscription:
 def _subscription(fields: Fields, status: str, items: tuple[SubscriptionItem, ...]) -> Subscription:
     return Subscription(
         id=fields.owner,
-        customer=fields.reference("customer") or fields.text("customer_account"),
+        customer=fields.reference("customer") or fields.key("customer_account"),
         status=status,
         currency=fields.lower("currency"),
         created=fields.moment_or_none("created"),
@@ -104,6 +106,7 @@ def _items(fields: Fields) -> tuple[SubscriptionItem, ...]:
     entries = listed(fields.data.get("items"))
     if entries is not None:
         until = fields.moment_or_none("current_period_end")
+        bounded(entries, MOST_ITEMS, fields.owner, "items")
         return tuple(_read_item(entry, fields.owner, until) for entry in entries)
     if fields.data.get("items") is not None or fields.data.get("plan") is None:
         raise Unreadable(fields.owner, "subscription has no list of items")
@@ -117,7 +120,7 @@ def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
     fields = Fields(data, owner)
     end = fields.moment_or_none("current_period_end")
     return SubscriptionItem(
-        id=fields.text("id") or "",
+        id=fields.reference("id") or "",
         price=read_item_price(fields),
         quantity=fields.whole("quantity"),
         discounts=read_discounts(fields),
@@ -126,6 +129,10 @@ def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
 
 
 def _metadata(fields: Fields) -> dict[str, str]:
-    """Metadata as text to text; what isn't text is left out."""
+    """Metadata as text to text; what isn't text, no database stores (NUL) or is longer than Stripe allows is left out."""
     metadata = fields.part("metadata") or {}
-    return {key: value for key, value in metadata.items() if isinstance(value, str)}
+    return {
+        key: value
+        for key, value in metadata.items()
+        if isinstance(value, str) and len(value) <= _LONGEST_METADATA and "\x00" not in key + value
+    }

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from models.domain.types import CurrencyOption, Price, Product, Tier
-from models.stripe_reader.fields import Fields, fields_of, listed, reference
+from models.stripe_reader.fields import MOST_TIERS, Fields, bounded, fields_of, listed, reference
 
 
 def read_price(data: object) -> Price:
@@ -37,8 +37,8 @@ def read_price(data: object) -> Price:
         divide_round=transform.text("round"),
         product=fields.reference("product"),
         product_name=_product_name(fields),
-        lookup_key=fields.text("lookup_key"),
-        nickname=fields.text("nickname"),
+        lookup_key=fields.key("lookup_key"),
+        nickname=fields.name("nickname"),
         tax_behavior=fields.text("tax_behavior"),
         currency_options=_currency_options(fields),
         active=fields.data.get("active") is not False,
@@ -59,7 +59,7 @@ def read_item_price(item: Fields) -> Price | None:
 def read_product(data: object) -> Product:
     """A product. Raises `Unreadable` without an id."""
     fields = fields_of(data, "product")
-    return Product(id=fields.owner, name=fields.text("name"), deleted=fields.flag("deleted"))
+    return Product(id=fields.owner, name=fields.name("name"), deleted=fields.flag("deleted"))
 
 
 def _is_plan(fields: Fields) -> bool:
@@ -87,7 +87,7 @@ def _read_plan(fields: Fields) -> Price:
         divide_round=transform.text("round"),
         product=fields.reference("product"),
         product_name=_product_name(fields),
-        nickname=fields.text("nickname") or fields.text("name"),
+        nickname=fields.name("nickname") or fields.name("name"),
         active=fields.data.get("active") is not False,
         from_plan=True,
         deleted=fields.flag("deleted"),
@@ -118,13 +118,14 @@ def _first(fields: Fields, decimal_key: str, key: str) -> Decimal | None:
 def _product_name(fields: Fields) -> str | None:
     """The name inside an expanded product."""
     product = fields.part("product")
-    return Fields(product, fields.owner).text("name") if product else None
+    return Fields(product, fields.owner).name("name") if product else None
 
 
 def _tiers(fields: Fields) -> tuple[Tier, ...] | None:
     entries = listed(fields.data.get("tiers"))
     if not entries:
         return None
+    bounded(entries, MOST_TIERS, fields.owner, "tiers")
     return tuple(_tier(Fields(entry, fields.owner)) for entry in entries if isinstance(entry, Mapping))
 
 

@@ -129,8 +129,8 @@ def test_fifty_pending_events_of_one_customer_are_one_recompute(version: str, pi
 
 @pytest.mark.fault("F93")
 def test_fifty_events_of_one_customer_within_100_ms_are_six_recomputes_at_most(pipeline: Pipeline, fake: FakeStripe) -> None:
-    """One for each 20 ms that they took to come in, and one more: six for 100 ms. A busy machine gets five tries to be so quick,
-    and is held to the rule for the time that it took."""
+    """One for each 20 ms that they took to come in, and one more: six for 100 ms. A busy machine gets five tries to be so
+    quick, and is held to the rule for the time that it took."""
     fake.deliver_to(lambda body, headers: 200, auto=False)
     subscription, sent = active(fake)[0], 0
     for _ in range(5):

@@ -50,8 +50,6 @@ def test_the_envelope_tells_who_an_event_is_about() -> None:
         "cus_1",
     )
     assert (envelope.livemode, envelope.account, envelope.created, envelope.thin) == (True, "acct_1", 1_795_000_000, False)
-    assert envelope.has_previous_attributes
-    assert not read_envelope(_about(id="x")).has_previous_attributes
 
 
 @pytest.mark.parametrize(

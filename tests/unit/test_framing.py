@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhook_app.framing import MAX_BODY_BYTES, MAX_CHUNKS, MAX_HEAD_BYTES, Gathered, Verdict
+from webhook_app.framing import MAX_BODY_BYTES, MAX_CHUNK_LINE, MAX_CHUNKS, MAX_HEAD_BYTES, Gathered, Verdict
 
 HEAD = b"POST /webhooks/stripe/x HTTP/1.1\r\nHost: a\r\n"
 
@@ -101,3 +101,26 @@ def test_what_follows_a_request_is_handed_on_and_a_client_that_asks_is_told_to_g
     assert gathered.add(HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n") is Verdict.PART
     assert gathered.wants_continue()
     assert not gathered.wants_continue()
+
+
+@pytest.mark.fault("S50", "S64")
+@pytest.mark.parametrize(
+    "coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"xchunked", b"", b"chunked;q", b"identity"]
+)
+def test_a_coding_other_than_chunked_is_refused(coding: bytes) -> None:
+    """The parser behind would answer some of them with 501."""
+    assert Gathered().add(HEAD + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n") is Verdict.BAD
+    twice = b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert Gathered().add(HEAD + twice) is Verdict.BAD
+    assert Gathered().add(HEAD + b"transfer-encoding :Chunked \r\n\r\n0\r\n\r\n") is Verdict.BAD
+    assert Gathered().add(HEAD + b"transfer-encoding:\tChunked \r\n\r\n0\r\n\r\n") is Verdict.WHOLE
+
+
+@pytest.mark.fault("F16", "S10", "I10")
+def test_a_chunk_line_or_a_trailer_without_end_is_refused_and_no_thread_waits_for_it() -> None:
+    chunked_head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert Gathered().add(chunked_head + b"5" * MAX_CHUNK_LINE) is Verdict.BAD
+    gathered = Gathered()
+    assert gathered.add(chunked_head + b"0\r\nX: ") is Verdict.PART
+    verdicts = [gathered.add(b"y" * 100) for _ in range(MAX_CHUNK_LINE // 100 + 1)]
+    assert verdicts[-1] is Verdict.TOO_LARGE
