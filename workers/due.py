@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from models.errors import Conflict, DatabaseAway, LostLease
 from models.store import claims, customers
 from models.store.connections import ConnectionRecord, load_connections
+from models.store.failpoints import fp
 from models.store.logs import log
 from models.store.session import session_scope
 from workers import recompute
@@ -103,12 +104,15 @@ def _once(
     with session_scope(tools.database) as connection:
         loaded = recompute.load(connection, record, stripe, customer_ids=ours)
     computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)
+    fp("before_due_write")
     with session_scope(tools.database, write=True) as connection:
         prove(connection)
         recompute.check_rules(connection, loaded, changing=False)
         customers.settle_due(connection, record.id, stripe - loaded.touched)
         recompute.save(connection, computed, now_ms=now_ms, checked=True)
         claims.add_counts(connection, [("recomputes", computed.size)], _day(now_ms))
+        fp("before_commit_of_due")
+    fp("after_due_write")
     return computed.size
 
 

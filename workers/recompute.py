@@ -32,6 +32,7 @@ from models.store import customers as customer_store
 from models.store import fx as fx_store
 from models.store import mirror, snapshots
 from models.store.connections import ConnectionRecord
+from models.store.failpoints import fp
 
 _CAUSES = {"event": "facts", "backfill": "facts", "refetch": "facts", "clock": "facts", "fx": "fx"}
 """What made a recompute due -> the cause that `changes` knows; `baseline` and `adjustment` stand for themselves."""
@@ -350,6 +351,7 @@ def save(connection: Connection, done: Recomputed, *, now_ms: int, checked: bool
     loaded = done.loaded
     if not checked:
         check_rules(connection, loaded, changing=False)
+    fp("before_figures")
     snapshots.lock_customers(connection, {result.id: result.mirror_version for result in done.results})
     hosts = {key: hosts for key, hosts in loaded.hosts.items() if key in loaded.touched}
     snapshots.save_matches(connection, loaded.record.id, done.matches, hosts)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.errors import PivotalError
 from models.settings import AppSettings
 from models.store import claims, customers, fx, retention
+from models.store.failpoints import fp
 from models.store.holders import holder_token
 from models.store.logs import log
 from models.store.session import session_scope
@@ -47,6 +48,7 @@ def sweep(tools: Tools) -> None:
         except Exception:
             log.warning("redis_away")
             return
+    fp("in_sweep")
     tools.bell.wake(waiting)
 
 
