@@ -40,6 +40,7 @@ class Nemesis:
         self._stack, self._postgres = stack, postgres
         self._rng = random.Random(seed)
         self._undo: list[tuple[float, Callable[[], None]]] = []
+        self._ordered: dict[str, str] = {}
         self.done: Counter[str] = Counter()
         self.kills: Counter[str] = Counter()
         self._acts = [act for act in self._all() if act.weight]
@@ -49,7 +50,7 @@ class Nemesis:
         return [
             Act("web process", 12, True, self._kill_web_process),
             Act("worker", 12, True, self._kill_worker),
-            Act("at a failpoint", 12, True, self._kill_at_failpoint),
+            Act("kill at a failpoint", 12, True, self._kill_at_failpoint),
             Act("Valkey", 5, True, self._kill_valkey),
             Act("clock", 3, True, self._kill_clock),
             Act("gunicorn", 2, True, self._kill_gunicorn),
@@ -57,13 +58,18 @@ class Nemesis:
             Act("PostgreSQL's backend", 3 * on_postgres, True, self._kill_backends),
             Act("PostgreSQL", (self._postgres is not None) * 1, True, self._kill_postgres),
             Act("stop and go on", 6, False, self._pause),
-            Act("raise, sleep or drop at a failpoint", 6, False, self._fail),
+            Act("another failure at a failpoint", 6, False, self._fail),
             Act("FLUSHALL", 3, False, self._flush),
             Act("line cut", 5, False, self._cut),
             Act("line hangs", 3, False, self._hang),
             Act("line slow", 3, False, self._slow),
             Act("Stripe fails", 4, False, self._stripe_fails),
         ]
+
+    @property
+    def killed(self) -> int:
+        """How often so far."""
+        return sum(self.kills.values())
 
     def act(self) -> None:
         """Do something, now."""
@@ -73,7 +79,11 @@ class Nemesis:
                 (self.kills if chosen.kills else self.done)[chosen.name] += 1
 
     def tend(self) -> None:
-        """Make good what is over."""
+        """Make good what is over, and count the orders that somebody came by."""
+        for name, action in list(self._ordered.items()):
+            if self._stack.came_by(name):
+                del self._ordered[name]
+                (self.kills if action == "kill" else self.done)[f"{action.partition(':')[0]} at a failpoint"] += 1
         now = time.monotonic()
         due = [undo for at, undo in self._undo if at <= now]
         self._undo = [(at, undo) for at, undo in self._undo if at > now]
@@ -86,8 +96,10 @@ class Nemesis:
             undo()
         self._undo.clear()
         self._stack.fake.faults.clear()
-        for order in self._stack.orders.iterdir():
-            order.unlink()
+        for name in self._ordered:
+            (self._stack.orders / name).unlink(missing_ok=True)
+        self.tend()
+        self._ordered.clear()
 
     def _later(self, undo: Callable[[], None]) -> bool:
         self._undo.append((time.monotonic() + self._rng.uniform(0.1, LONGEST_S), undo))
@@ -162,8 +174,12 @@ class Nemesis:
     # --- what passes -----------------------------------------------------------------------------------
 
     def _order(self, action: str) -> bool:
-        self._stack.order(self._rng.choice(ONLINE), action)
-        return True
+        """Counted when somebody has come by."""
+        name = self._rng.choice(ONLINE)
+        if name not in self._ordered:
+            self._ordered[name] = action
+            self._stack.order(name, action)
+        return False
 
     def _fail(self) -> bool:
         return self._order(self._rng.choice(["raise", "drop", f"sleep:{self._rng.uniform(0.1, LONGEST_S):.1f}"]))

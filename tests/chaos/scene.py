@@ -10,6 +10,7 @@ from typing import Any
 from models.migrations.run import migrate
 from models.store.session import Database
 from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.generate import Generator, Shape
 from tests.fake_stripe.server import FakeStripe
 from tests.support.directories import temporary_dir
 from tests.support.ledger import Ledger
@@ -22,13 +23,28 @@ SINCE = 10 * 24 * 3600
 
 
 class Scene:
-    """An installation and its story. `clean`: the last test that used it has passed."""
+    """An installation and its story. `clean`: the last test that used it has passed. `account`: what stands at Stripe already
+    when the story begins; most of its companies are customers of ours."""
 
-    def __init__(self, database: Database, directory: Path, closing: ExitStack, *, seed: int = 7, **more: Any) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: Path,
+        closing: ExitStack,
+        *,
+        seed: int = 7,
+        account: Shape | None = None,
+        **more: Any,
+    ) -> None:
         self.closing = closing
         self.fake = closing.enter_context(FakeStripe(seed=seed, clock=Clock(time.time() - SINCE)))
+        domains = list(DOMAINS)
+        if account is not None:
+            made = Generator(self.fake.state, account, seed=seed)
+            made.run()
+            domains += [company.domain for company in made.companies]
         self.story = Story(self.fake, seed=seed)
-        self.stack = closing.enter_context(Stack(database, self.fake, directory, domains=DOMAINS, **more))
+        self.stack = closing.enter_context(Stack(database, self.fake, directory, domains=domains, **more))
         self.ledger = Ledger(self.stack)
         self.clean = True
         self.ledger.send(self.story.begin())

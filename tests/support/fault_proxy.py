@@ -62,14 +62,12 @@ class FaultProxy:
 
     def _serve(self, client: socket.socket) -> None:
         self._flowing.wait()
+        server = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
         try:
-            if isinstance(self._target, str):
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._target)
-            else:
-                server = socket.create_connection(self._target)
+            server.connect(self._target)
         except OSError:
             _close(client)
+            _close(server)
             return
         with self._lock:
             self._sockets |= {client, server}
