@@ -26,6 +26,7 @@ EMBEDDED_ONLY = ("before_key_file", "after_key_file")
 """The key files are made beside the embedded database alone (DESIGN 4)."""
 APART = (*STEPS["backfill"], *STEPS["migration"])
 TRIES = 12
+COME_BY_S = 120.0
 LIFE_S = 120.0
 
 
@@ -52,7 +53,8 @@ def come_by(scene: Scene, names: Iterable[str], action: str) -> None:
     wanted = list(names)
     for name in wanted:
         scene.stack.order(name, action)
-    for _ in range(TRIES):
+    deadline = time.monotonic() + COME_BY_S
+    while time.monotonic() < deadline:
         scene.play(acts=2)
         scene.stack.settle()
         if all(scene.stack.came_by(name) for name in wanted):
