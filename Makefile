@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 PIP := $(PY) -m pip --disable-pip-version-check --no-input install -qq --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test lint bench faults planted fuzz fmt lock migration
+.PHONY: help setup demo run test lint bench chaos faults planted fuzz fmt lock migration
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: $(DEV)  ## ruff, mypy, import-linter
 bench: $(DEV)  ## measure: what there is in tests/benchmarks
 	@if [ -f tests/benchmarks/__main__.py ]; then exec $(PY) -m tests.benchmarks $(ARGS); \
 	else echo "no benchmarks yet"; fi
+
+chaos: $(DEV)  ## 1,000 kills, every failpoint, both databases (ARGS="--database sqlite --kills 100 --seed 7 …", --help)
+	@$(PY) -m tests.chaos $(ARGS)
 
 faults: $(PY)  ## which tests prove which row of the fault catalogue (ARGS=--all for every test)
 	@$(PY) -m tests.faults $(ARGS)

@@ -73,6 +73,7 @@ def make_services(settings: AppSettings) -> Services:
 
     def write(rows: Sequence[NewEvent]) -> None:
         with session_scope(database, write=True) as connection:
+            fp("before_inbox_insert")
             insert_events(connection, rows)
             fp("before_inbox_commit")
         fp("after_inbox_commit")

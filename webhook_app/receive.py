@@ -97,6 +97,7 @@ def refuse(parts: Services, reason: str, connection_id: int | None) -> Response:
 def store(parts: Services, row: NewEvent, started: float) -> Response:
     """Answer after the COMMIT that holds `row`, or 503."""
     try:
+        fp("event_read")
         parts.inbox.store(row, time.monotonic() - started)
     except Exception as error:  # whatever it was, the row is not known to be on disk: Stripe must try again
         if not isinstance(error, DatabaseAway):

@@ -155,11 +155,13 @@ class Absorber:
             self.prove(connection)
             recompute.check_rules(connection, loaded, changing=bool(draft.fanout))
             draft.write(connection)
+            fp("between_apply_and_recompute_of_refetch")
             recompute.save(connection, done, now_ms=now_ms, checked=True)
             draft.fan_out(connection, done.computed)
             claims.mark_rows(connection, [Outcome(seq, "applied") for seq in ended], now_ms)
             calls = self._tools.readers.take_calls()
             claims.add_counts(connection, [("recomputes", done.size), *calls.items()], _day(now_ms))
+        fp("after_refetch_write")
         if draft.fanout:
             self._tools.bell.wake({0})
         for one in rows:

@@ -14,6 +14,7 @@ from models.domain.types import Discount, Invoice, StripeCustomer, Subscription
 from models.errors import Unreadable
 from models.store import claims, customers, mirror
 from models.store.connections import ConnectionRecord
+from models.store.failpoints import fp
 from models.store.mirror import Key, MirrorRow
 from models.stripe_reader import completeness
 from models.stripe_reader.fields import reference
@@ -147,6 +148,8 @@ class Draft:
         `computed`: Stripe customers whose figures were computed with the change already.
         """
         record = self.record
+        if self.fanout:
+            fp("before_fan_out")
         for object_type, object_id in sorted(self.fanout):
             using = mirror.customers_using(connection, record.id, object_type, object_id)
             customers.make_due(connection, record.id, using - self.touched - set(computed), "facts")

@@ -16,6 +16,7 @@ from models.errors import DatabaseAway, LostLease, PivotalError, Refused, Stripe
 from models.settings import AppSettings
 from models.store import claims, runs
 from models.store.connections import load_connection, note_disconnected
+from models.store.failpoints import fp
 from models.store.holders import holder_token
 from models.store.keys import Keyring
 from models.store.logs import log
@@ -85,6 +86,7 @@ def run_backfill(
         raise Refused(f"connection {connection_id} is {record.state}")
     with session_scope(database, write=True) as connection:
         run = runs.begin_run(connection, connection_id, token, now_ms())
+    fp("backfill_begun")
     counter = CallCounter(connection_id)
     stop = stop or threading.Event()
     reading = threading.Event()  # of this run alone: set when the writer is done with its readers
@@ -98,6 +100,7 @@ def run_backfill(
     finally:
         stages.close()
         api.close()
+    fp("before_backfill_end")
     _end(database, run, token, state, error, now_ms=now_ms())
     seconds = time.monotonic() - started
     return RunResult(run.id, run.state, run.error, dict(run.counts), run.objects, run.calls, seconds, run.resumed)
@@ -140,6 +143,8 @@ def _write_end(database: Database, run: Run, token: str, state: str, error: Exce
             runs.log_problems(connection, run, {None: text or state}, now_ms, "error")
         runs.end_run(connection, run, state, text, now_ms)
         claims.release_leases(connection, [lease], token)
+        fp("before_commit_of_backfill_end")
+    fp("after_backfill_end")
 
 
 @contextlib.contextmanager

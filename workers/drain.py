@@ -26,7 +26,7 @@ from models.store.mirror import Key
 from models.store.session import Database, session_scope
 from workers import recompute
 from workers.absorb import Absorber
-from workers.due import recompute_due
+from workers.due import PutOff, recompute_due
 from workers.events import Weighed, weigh
 from workers.needs import missing_reads
 from workers.queue import Bell
@@ -63,6 +63,7 @@ class Tools:
     bell: Bell
     keyring: Keyring
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    put_off: PutOff = field(init=False, default_factory=PutOff)
     readers: Readers = field(init=False)
     absorber: Absorber = field(init=False)
 

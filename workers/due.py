@@ -1,6 +1,6 @@
 """What is due without an event: customers behind the mirror, at a date that changes them, or touched by a fan-out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from models.errors import Conflict, DatabaseAway, LostLease
 from models.store import claims, customers
 from models.store.connections import ConnectionRecord, load_connections
+from models.store.failpoints import fp
 from models.store.logs import log
 from models.store.session import session_scope
 from workers import recompute
@@ -17,7 +18,35 @@ if TYPE_CHECKING:
 
 CHUNK = 200
 TRIES = 4
+LONGEST_MS = 300_000
 _ENVIRONMENT = {"live": "production", "test": "staging"}
+
+
+Key = tuple[int, str] | int
+"""A Stripe customer (connection, id) or a customer of ours."""
+
+
+class PutOff:
+    """What failed lately, and until when this process leaves it alone: 2 s, then ever longer, at most 5 min. In the database it
+    stays due, so that it is tried again whatever becomes of us, and meanwhile it keeps nobody from his turn."""
+
+    def __init__(self) -> None:
+        self._failures: dict[Key, tuple[int, int]] = {}
+
+    def at(self, now_ms: int) -> set[Key]:
+        """What is to be left alone now."""
+        return {key for key, (_, until_ms) in self._failures.items() if until_ms > now_ms}
+
+    def failed(self, keys: Iterable[Key], now_ms: int) -> None:
+        """It failed again."""
+        for key in keys:
+            times = self._failures.get(key, (0, 0))[0] + 1
+            self._failures[key] = (times, now_ms + min(1000 * 2 ** min(times, 20), LONGEST_MS))
+
+    def worked(self, keys: Iterable[Key]) -> None:
+        """It is through."""
+        for key in keys:
+            self._failures.pop(key, None)
 
 
 def recompute_due(tools: "Tools", prove: Callable[[Connection], None]) -> int:
@@ -27,8 +56,10 @@ def recompute_due(tools: "Tools", prove: Callable[[Connection], None]) -> int:
     """
     now_ms = tools.now_ms()
     with session_scope(tools.database) as connection:
-        stripe = customers.due_stripe_customers(connection, CHUNK)
-        ours = customers.due_ids(connection, now_ms // 1000, CHUNK)
+        left = tools.put_off.at(now_ms)
+        limit = CHUNK + len(left)
+        stripe = [one for one in customers.due_stripe_customers(connection, limit) if one[:2] not in left][:CHUNK]
+        ours = [key for key in customers.due_ids(connection, now_ms // 1000, limit) if key not in left][:CHUNK]
         if not stripe and not ours:
             return 0
         records = load_connections(connection)
@@ -73,9 +104,7 @@ def _chunk(
                     _chunk(tools, prove, record, stripe=part[0], ours=part[1], cause=cause) for part in _halves(stripe, ours)
                 )
             log.error("due_failed", object=next(iter([*stripe, *map(str, ours)])), problem=type(error).__name__)
-            with session_scope(tools.database, write=True) as connection:
-                customers.settle_due(connection, record.id, stripe)
-                customers.settle(connection, ours)
+            tools.put_off.failed([*((record.id, key) for key in stripe), *ours], tools.now_ms())
             return 0
     return 0
 
@@ -103,12 +132,17 @@ def _once(
     with session_scope(tools.database) as connection:
         loaded = recompute.load(connection, record, stripe, customer_ids=ours)
     computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)
+    fp("before_due_write")
     with session_scope(tools.database, write=True) as connection:
         prove(connection)
         recompute.check_rules(connection, loaded, changing=False)
         customers.settle_due(connection, record.id, stripe - loaded.touched)
         recompute.save(connection, computed, now_ms=now_ms, checked=True)
         claims.add_counts(connection, [("recomputes", computed.size)], _day(now_ms))
+        fp("before_commit_of_due")
+    tools.put_off.worked([*((record.id, key) for key in stripe), *(ours - computed.failed.keys())])
+    tools.put_off.failed(computed.failed, now_ms)
+    fp("after_due_write")
     return computed.size
 
 

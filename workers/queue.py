@@ -106,6 +106,7 @@ class Bell:
         queue = self._queue(BELL_QUEUE)
         queue.get_redis_server_version()  # asked once, kept by the queue
         _in_time(deadline)
+        fp("before_flag", queue.connection)
         pipe = queue.connection.pipeline(transaction=False)
         for partition in partitions:
             pipe.set(FLAG.format(partition), 1, nx=True, ex=FLAG_S)
@@ -114,9 +115,10 @@ class Bell:
         if not won:
             return
         self._owed.update(won)
-        fp("between_flag_and_enqueue")
+        fp("between_flag_and_enqueue", queue.connection)
         _in_time(deadline)
         self._enqueue_drains(queue, won)
+        fp("after_enqueue", queue.connection)
         self._owed.difference_update(won)
 
     def _enqueue_drains(self, queue: "rq.Queue", partitions: list[int]) -> None:
@@ -144,7 +146,10 @@ class Bell:
         Raises:
             redis.RedisError: Redis is away; the flag runs out by itself.
         """
-        return bool(self._redis().delete(FLAG.format(partition)))
+        client = self._redis()
+        was_set = bool(client.delete(FLAG.format(partition)))
+        fp("after_flag_cleared", client)
+        return was_set
 
     def rung(self) -> set[int]:
         """Partitions whose flag is set.

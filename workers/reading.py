@@ -11,6 +11,7 @@ from models.errors import NotFound, PivotalError, SettingsError, StripeKeyRefuse
 from models.settings import AppSettings
 from models.store import claims, mirror
 from models.store.connections import load_connection
+from models.store.failpoints import fp
 from models.store.keys import Keyring
 from models.store.mirror import Key
 from models.store.session import Database, session_scope
@@ -116,7 +117,9 @@ class Readers:
             with session_scope(self._database) as connection:
                 cover = claims.current_cover(connection)  # before the request is sent (FAULTS 4.1)
                 held = mirror.load_known(connection, want.connection_id, [want.key]).get(want.key)
+            fp("before_refetch")
             api, read = self._fetched(api, want)
+            fp("after_refetch")
         except (StripeTrouble, NotFound, SettingsError) as error:
             alive = isinstance(error, StripeNotFound) and self._alive(want.connection_id)
             return Answer(want, error=error, account_alive=alive)

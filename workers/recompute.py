@@ -32,6 +32,7 @@ from models.store import customers as customer_store
 from models.store import fx as fx_store
 from models.store import mirror, snapshots
 from models.store.connections import ConnectionRecord
+from models.store.failpoints import fp
 
 _CAUSES = {"event": "facts", "backfill": "facts", "refetch": "facts", "clock": "facts", "fx": "fx"}
 """What made a recompute due -> the cause that `changes` knows; `baseline` and `adjustment` stand for themselves."""
@@ -365,6 +366,7 @@ def save(connection: Connection, done: Recomputed, *, now_ms: int, checked: bool
     loaded = done.loaded
     if not checked:
         check_rules(connection, loaded, changing=False)
+    fp("before_figures")
     computed = {result.id: result.mirror_version for result in done.results}
     dated = {key: second for key, second in loaded.dated.items() if key not in computed}
     snapshots.lock_customers(connection, computed, dated)

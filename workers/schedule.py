@@ -10,11 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.errors import PivotalError
 from models.settings import AppSettings
 from models.store import claims, customers, fx, retention
+from models.store.failpoints import fp
 from models.store.holders import holder_token
 from models.store.logs import log
 from models.store.session import session_scope
 from workers.drain import Tools
-from workers.fx_source import ensure_rates, fetched_rates
+from workers.fx_source import bundled_rates, ensure_rates, fetched_rates
 
 DAY_S = 86_400
 INBOX_DAYS = 35
@@ -47,15 +48,16 @@ def sweep(tools: Tools) -> None:
         except Exception:
             log.warning("redis_away")
             return
+    fp("in_sweep")
     tools.bell.wake(waiting)
 
 
 def refresh_rates(tools: Tools) -> None:
     """Keep the newest rates, and put them in force on the first of the month (setting `fx_daily`: at once; RULES 5.5)."""
     today = time.strftime("%Y-%m-%d", time.gmtime(tools.now_ms() // 1000))
-    fetched = fetched_rates() if tools.settings.fx_refresh else None
+    fetched, bundled = fetched_rates() if tools.settings.fx_refresh else None, bundled_rates()
     with session_scope(tools.database, write=True) as connection:
-        ensure_rates(connection)
+        ensure_rates(connection, bundled)
         if fetched and fetched[0] > (fx.latest_date(connection) or ""):
             fx.save_rates(connection, fetched[0], "ecb", fetched[1])
         newest, held = fx.latest_date(connection), fx.date_in_force(connection)

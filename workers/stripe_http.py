@@ -27,6 +27,7 @@ from models.errors import (
     StripeTrouble,
     StripeUnreachable,
 )
+from models.store.failpoints import fp
 from models.stripe_reader.fields import decimal_or_nan
 
 CONNECT_S = 3.0
@@ -90,6 +91,7 @@ class Transport:
             with self._session().get(
                 url, headers=dict(headers), timeout=self._timeout, allow_redirects=False, stream=True, verify=self._verify
             ) as response:
+                fp("stripe_answering", response.raw)
                 return Answer(response.status_code, response.headers, _read_all(response, started))
         except (requests.RequestException, OSError) as error:
             raise StripeUnreachable(f"Stripe didn't answer ({type(error).__name__})") from None

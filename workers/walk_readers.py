@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from models.errors import PivotalError, StripePermissionMissing, StripeStopped, StripeTrouble
 from models.store import claims
+from models.store.failpoints import fp
 from models.store.mirror import Key, load_known
 from models.store.session import Database, session_scope
 from workers.lists import Walk
@@ -161,6 +162,7 @@ class WalkReaders:
         while goes_on and not self._stop.is_set():
             cover = self._cover()
             asked = time.monotonic()
+            fp("before_backfill_fetch")
             try:
                 read = self._api.page(walk.path, window.params(walk.params), "backfill", window.at)
             except StripePermissionMissing as error:
@@ -168,6 +170,7 @@ class WalkReaders:
                 window.read = True
                 return
             self._seconds += (time.monotonic() - asked - self._seconds) / 8  # a moving average; a lost update is harmless
+            fp("after_backfill_fetch")
             drop_lines(read)
             following = next_cursor(read)
             goes_on = self.plan.advance(window, rows_of(read), following)

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from models.store.failpoints import fp
 from models.tables import Base
 
 context.configure(
@@ -10,6 +11,7 @@ context.configure(
     render_as_batch=True,  # SQLite can't alter most things in place
     compare_type=True,
     compare_server_default=True,
+    on_version_apply=lambda **_: fp("after_migration_step"),
 )
 with context.begin_transaction():  # the caller's own transaction: all pending migrations or none
     context.run_migrations()

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 from models.errors import DatabaseAway
 from models.migrations.state import SchemaState, schema_is_current, schema_state
 from models.settings import AppSettings
+from models.store.failpoints import fp
 from models.store.keys import make_missing_keys, prepare_data_dir
 from models.store.session import Database, WriteLock
 
@@ -26,7 +27,10 @@ def migrate(database: Database) -> SchemaState:
     """
     try:
         with _alone_sqlite(database) if database.on_sqlite else _alone_postgres(database) as connection:
+            fp("before_migration")
             upgrade(connection)
+            fp("before_migration_commit")
+        fp("after_migration_commit")
     except OperationalError as error:
         raise DatabaseAway(f"database: {type(error.orig).__name__} while migrating") from error
     except DatabaseAway as error:
@@ -54,6 +58,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    event.listen(connection, "before_cursor_execute", lambda *_: fp("between_migration_statements"))
     command.upgrade(config, revision)
 
 

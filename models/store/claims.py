@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from models.errors import LostLease
 from models.store import bulk
+from models.store.failpoints import fp
 from models.store.holders import is_gone
 
 MOST_BYTES = 16 * 1024 * 1024
@@ -47,17 +48,19 @@ def acquire_lease(connection: Connection, name: str, token: str, now_ms: int, la
         " SET token = excluded.token, until_ms = excluded.until_ms WHERE old.until_ms <= ? OR old.token = excluded.token",
         [name, token, now_ms + lasts_ms, now_ms],
     )
-    if int(result.rowcount) == 1:
-        return True
-    held = bulk.run(connection, "SELECT token FROM leases WHERE name = ?", [name]).scalar()
-    if held is None or not is_gone(held):
-        return False
-    taken = bulk.run(
-        connection,
-        "UPDATE leases SET token = ?, until_ms = ? WHERE name = ? AND token = ?",
-        [token, now_ms + lasts_ms, name, held],
-    )
-    return int(taken.rowcount) == 1
+    if int(result.rowcount) != 1:
+        held = bulk.run(connection, "SELECT token FROM leases WHERE name = ?", [name]).scalar()
+        if held is None or not is_gone(held):
+            return False
+        taken = bulk.run(
+            connection,
+            "UPDATE leases SET token = ?, until_ms = ? WHERE name = ? AND token = ?",
+            [token, now_ms + lasts_ms, name, held],
+        )
+        if int(taken.rowcount) != 1:
+            return False
+    fp("lease_taken")
+    return True
 
 
 def renew_leases(connection: Connection, names: Collection[str], token: str, now_ms: int, lasts_ms: int) -> None:
@@ -83,6 +86,7 @@ def lease_until(connection: Connection, name: str) -> int:
 
 def release_leases(connection: Connection, names: Collection[str], token: str) -> None:
     """Give leases back; quiet where they are somebody else's by now."""
+    fp("before_lease_release")
     marks = ", ".join("?" * len(names))
     bulk.run(connection, f"DELETE FROM leases WHERE name IN ({marks}) AND token = ?", [*sorted(names), token])
 
@@ -135,6 +139,7 @@ def mark_rows(connection: Connection, outcomes: Sequence[Outcome], now_ms: int) 
         )
         mark = bulk.mark(connection)
         connection.exec_driver_sql(sql.replace("?", mark), other)
+    fp("rows_marked")
 
 
 def partitions_waiting(connection: Connection, now_ms: int, *, older_than_ms: int = 0) -> set[int]:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from models.errors import SettingsError
 from models.settings import AppSettings
+from models.store.failpoints import fp
 from models.store.session import Database, session_scope
 from models.tables import Connection as ConnectionTable
 
@@ -192,11 +193,13 @@ def _make_file(path: Path, text: str) -> None:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
+        fp("before_key_file")
         os.link(draft, path)  # unlike a rename it fails where a key is
     except FileExistsError:
         pass  # another migrate was first: its key counts
     finally:
         draft.unlink()
+    fp("after_key_file")
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

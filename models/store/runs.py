@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from models.errors import Refused
 from models.store import bulk, claims
+from models.store.failpoints import fp
 from models.store.outcomes import count_ambiguous, count_outcomes
 from models.tables import Connection as ConnectionTable
 from models.tables import SyncLog, SyncRun
@@ -138,6 +139,7 @@ _COLUMNS = ("id", "connection_id", "state", "started_ms", "phase", "cursor", "co
 
 def save_run(connection: Connection, run: Run, now_ms: int) -> None:
     """Write where a run stands, in the transaction that writes what it read."""
+    fp("before_cursor")
     bulk.run(
         connection,
         "UPDATE sync_runs SET state = ?, phase = ?, cursor = ?, counts = ?, error = ?, calls = ?, objects = ?,"

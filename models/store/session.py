@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from models.errors import DatabaseAway, SettingsError
+from models.store import failpoints
 
 BUSY_TIMEOUT_MS = 5_000
 WEB_BUSY_TIMEOUT_MS = 1_500  # as PostgreSQL's statement_timeout on the web side: an answer is due within 2 s (FAULTS 6)
@@ -60,6 +61,7 @@ class Database:
             raise SettingsError("DATABASE_URL: takes sqlite:///… or postgresql://…")
         self._lock = WriteLock(Path(f"{self.url.database}.lock")) if self.on_sqlite else None
         self.engine = _sqlite_engine(url, role, pool_size) if self.on_sqlite else _postgres_engine(url, role, pool_size)
+        failpoints.watch(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

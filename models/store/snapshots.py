@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from models.domain.types import Change, Customer, Decision, Match, Summary
 from models.errors import Conflict
 from models.store import bulk
+from models.store.failpoints import fp
 
 _SUMMARY = msgspec.json.Decoder(Summary)
 
@@ -134,7 +135,9 @@ def save_summaries(connection: Connection, results: Sequence["Result"], now_ms: 
         for result in results
         for change in result.changes
     ]  # fmt: skip
+    fp("before_change_rows")
     bulk.upsert(connection, "customer_changes", changes, key=("id",), update=())
+    fp("after_change_rows")
 
 
 def save_evidence(connection: Connection, seconds: Mapping[int, int]) -> None:

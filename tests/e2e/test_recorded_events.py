@@ -24,9 +24,10 @@ from tests.support import only_sqlite
 from tests.support.backfilled import lifted
 from tests.support.browsing import add_user, as_user
 from tests.support.deliveries import sign
+from tests.support.ledger import Ledger
 from tests.support.pipeline import Pipeline, explained_figures, stored_figures
 from tests.support.recorded import Json, accounts, answer_with, events, explain_lists, told
-from tests.support.stack import Ledger, Stack
+from tests.support.stack import Stack
 from webhook_app.factory import create_app
 from webhook_app.services import services
 

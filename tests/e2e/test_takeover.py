@@ -14,7 +14,8 @@ from models.store.session import Database, session_scope
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.server import FakeStripe
 from tests.support import only_postgres
-from tests.support.stack import Ledger, Stack, wait_for
+from tests.support.ledger import Ledger
+from tests.support.stack import Stack, wait_for
 from tests.support.story import DOMAINS, Story
 from workers.queue import DRAIN_JOB, connect
 
@@ -52,7 +53,7 @@ def test_a_worker_that_wakes_after_its_lease_was_taken_writes_nothing(
         other.wanted = True
         other.start()
         stack.settle()
-        stack.judge(ledger)
+        stack.judge(ledger.acked)
         before = versions(database)
         time.sleep(1.2)  # its sleep in the failpoint is over: it acts as soon as it may
         sleeper.send(signal.SIGCONT)
@@ -60,7 +61,7 @@ def test_a_worker_that_wakes_after_its_lease_was_taken_writes_nothing(
         assert versions(database) == before
         ledger.send(story.shuffled(story.chapter()))
         stack.settle()
-        stack.judge(ledger)
+        stack.judge(ledger.acked)
 
 
 @pytest.mark.fault("F43", "F56", "F58")
@@ -81,7 +82,7 @@ def test_three_workers_on_one_customer_agree_with_stripe(database: Database, fak
                 for partition in (0, 1, 2, 3, 3, 3, 99):
                     queue.enqueue_call(DRAIN_JOB, args=[partition], result_ttl=0)
         stack.settle()
-        stack.judge(ledger)
+        stack.judge(ledger.acked)
         assert not stack.deaths
 
 
@@ -103,4 +104,4 @@ def test_a_connection_that_is_cut_in_a_batch_rolls_it_back_and_it_comes_again(
             mine = " AND datname = current_database() AND pid <> pg_backend_pid()"
             assert bulk.run(connection, sql + mine).scalar()
         stack.settle()
-        stack.judge(ledger)
+        stack.judge(ledger.acked)

@@ -1,8 +1,9 @@
-"""A TCP proxy that can hang, cut and come back: what lies between us and a database or Redis (FAULTS 5, PROXY)."""
+"""A TCP proxy that can hang, slow down, cut and come back: what lies between us and a database, Redis or Stripe (FAULTS 5)."""
 
 import contextlib
 import socket
 import threading
+import time
 
 
 class FaultProxy:
@@ -15,23 +16,31 @@ class FaultProxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._refusing = False
-        self._sockets: list[socket.socket] = []
+        self._delay_s = 0.0
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def hang(self) -> None:
         """Take connections and bytes, forward nothing: a machine that is gone without a word."""
         self._flowing.clear()
 
+    def slow(self, seconds: float) -> None:
+        """Forward everything so much later."""
+        self._delay_s = seconds
+
     def cut(self) -> None:
         """Reset all connections and refuse new ones."""
         self._refusing = True
-        for sock in self._sockets:
+        with self._lock:
+            sockets, self._sockets = self._sockets, set()
+        for sock in sockets:
             _close(sock)
-        self._sockets.clear()
 
     def resume(self) -> None:
         """As if nothing had been."""
         self._refusing = False
+        self._delay_s = 0.0
         self._flowing.set()
 
     def close(self) -> None:
@@ -53,26 +62,35 @@ class FaultProxy:
 
     def _serve(self, client: socket.socket) -> None:
         self._flowing.wait()
+        server = socket.socket(socket.AF_UNIX if isinstance(self._target, str) else socket.AF_INET)
         try:
-            if isinstance(self._target, str):
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._target)
-            else:
-                server = socket.create_connection(self._target)
+            server.connect(self._target)
         except OSError:
             _close(client)
+            _close(server)
             return
-        self._sockets += [client, server]
+        with self._lock:
+            self._sockets |= {client, server}
+        if self._refusing:  # cut in this very moment
+            self._forget(client, server)
+            return
         threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
         self._pump(server, client)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if self._delay_s:
+                    time.sleep(self._delay_s)
                 self._flowing.wait()
                 sink.sendall(data)
-        _close(source)
-        _close(sink)
+        self._forget(source, sink)
+
+    def _forget(self, *sockets: socket.socket) -> None:
+        with self._lock:
+            self._sockets.difference_update(sockets)
+        for sock in sockets:
+            _close(sock)
 
 
 def _close(sock: socket.socket) -> None:

@@ -1,18 +1,15 @@
 """The real thing as processes: gunicorn, workers and the clock on a given database, with a Valkey of its own.
 
 Any of them can be killed, paused or started with failpoints; `tend` starts again what died, as the supervisor does, and keeps
-how it died. `Ledger` delivers events until each is acknowledged; `judge` compares what is stored with Stripe itself.
+how it died. `judge` compares what is stored with Stripe itself (`tests.support.judge`).
 """
 
-import json
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,15 @@ import psutil
 from pydantic import SecretStr
 
 from models.settings import AppSettings
-from models.store import bulk, customers, inbox
+from models.store import bulk, customers, failpoints
 from models.store.connections import ConnectionRecord, NewConnection, create_connection
 from models.store.keys import Keyring, prepare_data_dir
 from models.store.session import Database, session_scope
 from tests.fake_stripe.server import FakeStripe
 from tests.support.directories import temporary_dir
 from tests.support.environment import COOKIE_KEY, ENCRYPTION_KEY, WEBHOOK_SECRET, environment
-from tests.support.pipeline import expected_figures, stored_figures
+from tests.support.fault_proxy import FaultProxy
+from tests.support.judge import Verdict, verdict
 from tests.support.web_process import ROOT, WebProcess
 from workers.embedded_valkey import EmbeddedValkey
 from workers.processes import spawn
@@ -99,41 +97,57 @@ class Worker:
 
 
 class Stack:
-    """One installation. Use `with`; `database` must be migrated."""
+    """One installation. Use `with`; `database` must be migrated. `proxied`: its processes reach PostgreSQL, Redis and Stripe
+    through `proxies`, by these names. Failpoints can be ordered while it runs (`order`, `came_by`)."""
 
     def __init__(
         self, database: Database, fake: FakeStripe, directory: Path, *, workers: int = 1, web: bool = True, clock: bool = True,
-        domains: Sequence[str] = (), **more: Any,
+        domains: Sequence[str] = (), proxied: bool = False, **more: Any,
     ) -> None:  # fmt: skip
         self.database, self.fake = database, fake
         self.dir = directory
         self._short = temporary_dir("pv-")  # a socket's path is limited to about 100 bytes
         self.valkey = EmbeddedValkey(self._short / "run", self._short / "store")
+        self.proxies = self._proxies() if proxied else {}
         self.settings = self._settings(more)
         prepare_data_dir(self.settings)
         self.record = self._connect(domains)
         self.deaths: list[tuple[str, int]] = []
         self.web: WebProcess | None = None
         self.web_env: dict[str, str] = {}
-        self.next_env: list[dict[str, str]] = []
-        """With what the workers that die next are started again."""
         self.valkey_wanted = True
-        self._env = environment(self.settings, TZ="UTC", PYTHONUNBUFFERED="1")
+        self.orders = directory / "failpoints"
+        self.orders.mkdir()
+        self.env = environment(self.settings, TZ="UTC", PYTHONUNBUFFERED="1", FAILPOINTS_DIR=str(self.orders))
         names = [("worker", f"worker{n}") for n in range(1, workers + 1)] + ([("clock", "clock")] if clock else [])
-        self.workers = {name: Worker(kind, name, self._env, directory / f"{name}.log") for kind, name in names}
+        self.workers = {name: Worker(kind, name, self.env, directory / f"{name}.log") for kind, name in names}
         self._with_web = web
 
+    def _proxies(self) -> dict[str, FaultProxy]:
+        found = {"redis": FaultProxy(str(self.valkey.socket)), "stripe": FaultProxy(self.fake.server.address)}
+        url = self.database.url
+        if not self.database.on_sqlite:
+            directory = url.query.get("host")
+            found["database"] = FaultProxy(f"{directory}/.s.PGSQL.5432" if directory else (url.host or "", url.port or 5432))
+        return found
+
     def _settings(self, more: dict[str, Any]) -> AppSettings:
-        url = None if self.database.on_sqlite else SecretStr(self.database.url.render_as_string(hide_password=False))
+        url, redis_url = self.database.url, self.valkey.url
+        if self.proxies:
+            redis_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
+        if "database" in self.proxies:
+            url = url.set(host="127.0.0.1", port=self.proxies["database"].port, query={})
+        database_url = None if self.database.on_sqlite else SecretStr(url.render_as_string(hide_password=False))
         directory = Path(str(self.database.url.database)).parent if self.database.on_sqlite else self.dir
         values = {**QUICK, **NO_LIMIT, "web_threads": 8, **more}
-        return AppSettings(data_dir=directory, database_url=url, redis_url=SecretStr(self.valkey.url), testing=True,
+        return AppSettings(data_dir=directory, database_url=database_url, redis_url=SecretStr(redis_url), testing=True,
                            encryption_keys=SecretStr(ENCRYPTION_KEY), cookie_key=SecretStr(COOKIE_KEY), **values)  # fmt: skip
 
     def _connect(self, domains: Sequence[str]) -> ConnectionRecord:
         now = int(time.time())
         mode, environment_ = ("live", "production") if self.fake.state.livemode else ("test", "staging")
-        new = NewConnection(mode.title(), mode, self.fake.api_key, WEBHOOK_SECRET, api_base=self.fake.url)
+        api_base = f"http://127.0.0.1:{self.proxies['stripe'].port}" if self.proxies else self.fake.url
+        new = NewConnection(mode.title(), mode, self.fake.api_key, WEBHOOK_SECRET, api_base=api_base)
         with session_scope(self.database, write=True) as connection:
             for domain in domains:
                 row = {"name": domain.partition(".")[0].title(), "domain": domain, "environment": environment_}
@@ -155,17 +169,19 @@ class Stack:
         if self.web is not None:
             self.web.kill()
         self.valkey.stop()
+        for proxy in self.proxies.values():
+            proxy.close()
         shutil.rmtree(self._short, ignore_errors=True)
 
     # --- one by one -----------------------------------------------------------------------------------
 
-    def start_web(self, **env: str) -> None:
-        """gunicorn, anew on another port, when the one before has ended."""
+    def start_web(self, *, wait: bool = True, **env: str) -> None:
+        """gunicorn, anew on another port, when the one before has ended; until it answers or, without `wait`, at once."""
         if self.web is not None:
             self.web.kill()
         self.web_env = env
-        self.web = WebProcess(self.settings, self.dir / "web.log", **env)
-        self.web.start()
+        self.web = WebProcess(self.settings, self.dir / "web.log", FAILPOINTS_DIR=str(self.orders), **env)
+        self.web.start(wait=wait)
 
     def web_workers(self) -> list[psutil.Process]:
         """gunicorn's workers."""
@@ -186,14 +202,24 @@ class Stack:
             status = worker.died()
             if worker.wanted and status is not None:
                 self.deaths.append((worker.name, status))
-                worker.start(**(self.next_env.pop(0) if self.next_env else {}))
+                worker.start()
         if self.web is not None and self.web.process is not None and self.web.process.poll() is not None:
             self.deaths.append(("web", self.web.process.returncode))
-            self.start_web()
+            self.start_web(wait=False)
         if self.valkey_wanted and self.valkey.process is not None and self.valkey.process.poll() is not None:
             self.deaths.append(("valkey", self.valkey.process.returncode))
             self.valkey.start()
         return bool(self.deaths)
+
+    # --- failpoints -------------------------------------------------------------------------------------
+
+    def order(self, name: str, action: str) -> None:
+        """Whichever process first comes by this failpoint does `action`, once."""
+        failpoints.order(self.orders, name, action)
+
+    def came_by(self, name: str) -> bool:
+        """Whether one has."""
+        return failpoints.done(self.orders, name)
 
     # --- the judge --------------------------------------------------------------------------------------
 
@@ -214,24 +240,23 @@ class Stack:
             whose = "%" if pid is None else f"%:{pid}:%"
             return list(bulk.run(connection, sql, ["partition:%", now_ms, whose]).scalars())
 
-    def settle(self, *, unless_told_why: bool = False) -> None:
+    def settle(self, *, unless_told_why: bool = False, within_s: float = WITHIN_S) -> None:
         """Wait until nothing waits any more."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + within_s
         while waiting := self.waiting(unless_told_why=unless_told_why):
             self.tend()
             assert time.monotonic() < deadline, f"{waiting} still wait: {self.problems()}\n{self.logs()}"
             time.sleep(0.05)
 
-    def judge(self, ledger: "Ledger") -> None:
+    def judge(self, acked: Collection[str]) -> None:
         """Nothing acknowledged is lost, nothing is dead, and every figure is what Stripe's current objects give."""
-        with session_scope(self.database) as connection:
-            stored = set(bulk.run(connection, "SELECT event_id FROM inbox").scalars())
-            counts = inbox.count_by_status(connection)
-        assert ledger.acked, "nothing was delivered"
-        assert ledger.acked <= stored, f"lost: {sorted(ledger.acked - stored)}"
-        assert not counts.get("dead"), self.problems()
-        expected = expected_figures(self.database, self.fake, int(time.time()))
-        assert stored_figures(self.database) == expected, self.logs()
+        assert acked, "nothing was delivered"
+        found = self.verdict(acked)
+        assert found.good, f"{found}\n{self.problems()}\n{self.logs()}"
+
+    def verdict(self, acked: Collection[str]) -> Verdict:
+        """What is wrong now."""
+        return verdict(self.database, self.fake, acked, int(time.time()))
 
     def problems(self) -> list[Any]:
         """The events that aren't through."""
@@ -242,43 +267,3 @@ class Stack:
     def logs(self) -> str:
         """The end of what each process wrote."""
         return "\n".join(f"--- {path.name}\n{path.read_text()[-2000:]}" for path in sorted(self.dir.glob("*.log")))
-
-
-class Ledger:
-    """Delivers like Stripe: each event again and again until it is answered 2xx, and keeps which were."""
-
-    def __init__(self, stack: Stack, threads: int = 8) -> None:
-        self._stack, self._threads = stack, threads
-        self.acked: set[str] = set()
-        self.statuses: list[int] = []
-        self._lock = threading.Lock()
-        self._count = 0
-        self._to_do: dict[int, Callable[[], None]] = {}
-
-    def send(self, bodies: Sequence[bytes], *, at: Mapping[int, Callable[[], None]] | None = None) -> None:
-        """Deliver all, several at once, and start again what dies. `at`: what to do at the how manieth acknowledgement."""
-        deadline = time.monotonic() + WITHIN_S
-        self._to_do, self._count = dict(at or {}), 0
-        with ThreadPoolExecutor(self._threads) as pool:
-            waiting = [pool.submit(self._until_acked, body, deadline) for body in bodies]
-            while not all(one.done() for one in waiting):
-                self._stack.tend()
-                time.sleep(0.02)
-        refused = sum(not one.result() for one in waiting)
-        assert not refused, f"{refused} never acknowledged: {sorted(set(self.statuses))}\n{self._stack.logs()}"
-
-    def _until_acked(self, body: bytes, deadline: float) -> bool:
-        event_id = json.loads(body)["id"]
-        while time.monotonic() < deadline:
-            web = self._stack.web
-            status = web.deliver(self._stack.record.webhook_path, body, timeout=5) if web is not None else 0
-            with self._lock:
-                self.statuses.append(status)
-                if status == 200:
-                    self.acked.add(event_id)
-                    self._count += 1
-                    if act := self._to_do.pop(self._count, None):
-                        act()
-                    return True
-            time.sleep(0.1)
-        return False

@@ -1,0 +1,85 @@
+"""Lives: what is killed after every step it commits, until it comes to its end (F50, F74)."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import inspect
+
+from models.migrations.run import schema_is_current
+from models.store import bulk
+from models.store.session import session_scope
+from tests.chaos.cells import migration_environment, run_command
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.scene import Place, Scene
+from tests.chaos.storm import rage
+from tests.fake_stripe.generate import Shape
+from tests.support.web_process import ROOT
+from workers.processes import spawn
+
+ACCOUNT = Shape(ours=900, unmatched=60, personal=60, no_email=10, collisions=30, subdomains=30)
+MOST = 400
+PACE_S = 1.0
+"""Slower than in a storm of its own: a life of the backfill takes about a second to start."""
+
+
+class Backfills:
+    """A backfill of the scene's account, killed after each page it commits and taken up by the next. Call `turn` in turns."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._process: subprocess.Popen[str] | None = None
+        self.codes: list[int] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether one has come to the run's end."""
+        return bool(self.codes) and self.codes[-1] == 0
+
+    def turn(self) -> None:
+        """Start the next life when one has ended."""
+        if self.over:
+            return
+        if self._process is None:
+            assert len(self.codes) < MOST, f"it never comes to its end: {self.codes}"
+            self._scene.stack.order("after_backfill_commit", "kill")
+            command = [sys.executable, "-m", "webhook_app", "backfill", "--connection", str(self._scene.stack.record.id)]
+            with (self._scene.stack.dir / "backfill.log").open("a") as log:
+                self._process = spawn(command, env=self._scene.stack.env, out=log, cwd=ROOT)
+        elif (code := self._process.poll()) is not None:
+            self.codes.append(code)
+            self._process = None
+
+
+def backfill_in_a_storm(scene: Scene, place: Place, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """A backfill that is killed after every page, with everything else under the nemesis meanwhile."""
+    lives = Backfills(scene)
+    nemesis = Nemesis(scene.stack, seed, place.postgres)
+    storm = rage(scene, nemesis, seed=seed, over=lambda: lives.over, pace_s=PACE_S, beside=lives.turn,
+                 say=lambda line: say(f"{len(lives.codes)} lives of a backfill, {line}"))  # fmt: skip
+    with session_scope(scene.stack.database) as connection:
+        (runs, objects) = bulk.run(connection, "SELECT count(*), sum(objects) FROM sync_runs WHERE state = 'complete'").one()
+    wrong = "" if storm.verdict.good and runs == 1 else f"{runs} complete runs, {storm.verdict}"
+    return {"codes": lives.codes, "objects": int(objects or 0), "storm": storm.to_json(), "wrong": wrong}
+
+
+def migration_at_every_statement(place: Place) -> dict[str, Any]:
+    """A migration killed before its first statement, then before its second, until it comes to its end."""
+    directory = place.directory()
+    database = place.empty(directory)
+    codes = list[int]()
+    wrong = ""
+    while not codes or codes[-1] != 0:
+        point = f"between_migration_statements=kill@{len(codes) + 1}"
+        codes.append(run_command(migration_environment(place, directory, FAILPOINTS=point), "migrate"))
+        with session_scope(database) as connection:
+            tables = set(inspect(connection).get_table_names())
+        if codes[-1] != 0 and not tables <= {"alembic_version"}:
+            wrong = wrong or f"half a migration after {len(codes)} kills: {sorted(tables)}"
+        if len(codes) > MOST:
+            wrong = wrong or "it never comes to its end"
+            break
+    if not schema_is_current(database):
+        wrong = wrong or "the schema is not current"
+    return {"codes": codes, "wrong": wrong}
