@@ -38,7 +38,7 @@ class CustomerChanges(ChangeBase):
     def delete_customer(self, customer: Customer | str) -> None:
         """`customer.deleted`, after `customer.subscription.deleted` of each running subscription (cancelled at once)."""
         found = self.customer(customer)
-        for id_ in list(self.state.of("subscription").by_customer.get(found.id, ())):
+        for id_ in self.state.of("subscription").ids_of(found.id):
             subscription = self.state.get("subscription", id_)
             if subscription is not None and subscription.status not in {"canceled", "incomplete_expired"}:
                 self._end(subscription, "cancellation_requested")
