@@ -5,8 +5,9 @@ import msgspec
 from tests.fake_stripe.errors import ApiError, no_key, not_permitted
 from tests.fake_stripe.routes import PERMISSION
 
-ALL_READS = frozenset(PERMISSION.values())
-RECOMMENDED = ALL_READS - {"rak_account_read", "rak_webhook_read"}
+EVERYTHING = frozenset(PERMISSION.values())
+ALL_READS = EVERYTHING - {"rak_webhook_read"}  # what a product like ours may read
+RECOMMENDED = ALL_READS - {"rak_account_read"}
 
 
 class ApiKey(msgspec.Struct):

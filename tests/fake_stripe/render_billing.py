@@ -6,7 +6,7 @@ from tests.fake_stripe.expand import Tree
 from tests.fake_stripe.records import Invoice, Item, Line, PaymentIntent, Subscription
 from tests.fake_stripe.render import NONE, RENDERERS, Context, Json, discount, discounts, embedded, owned, plan, price
 from tests.fake_stripe.render_payments import invoice_payment
-from tests.fake_stripe.versions import ACACIA, BASIL, DAHLIA, ENDIVE, FLEXIBLE
+from tests.fake_stripe.versions import ACACIA, BASIL, DAHLIA, ENDIVE, FEATURES_RENAMED, FLEXIBLE, TIERS_BY_EXPAND
 
 _AUTOMATIC_TAX = {"disabled_reason": None, "enabled": False, "liability": None}
 _INVOICE_TAX = {"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None}
@@ -66,6 +66,8 @@ def _subscription_by_version(ctx: Context, s: Subscription, x: Tree, out: Json) 
         starts = [i.period_start for i in s.items] or [s.anchor]
         out["current_period_end"], out["current_period_start"] = min(ends), min(starts)
         out["discount"] = discount(ctx, s.discounts[0], x.get("discount", NONE)) if s.discounts else None
+    if ctx.v < TIERS_BY_EXPAND:
+        out["tax_percent"] = None
     if ctx.v < ENDIVE:
         one = s.items[0] if len(s.items) == 1 else None
         out["plan"] = ctx.price_and_plan(one.price)[1] if one else None
@@ -206,6 +208,10 @@ def _taken(v: Invoice) -> list[Json]:
 def _old_invoice(ctx: Context, v: Invoice, x: Tree, out: Json) -> None:
     if ctx.v >= BASIL:
         return
+    if ctx.v < TIERS_BY_EXPAND:
+        out["tax_percent"] = None
+    if ctx.v < FEATURES_RENAMED:
+        out["rendering_options"] = None  # [verify] until when: a recording of 2020-08-27 has it, one of 2024-06-20 doesn't
     intent = _default_intent(ctx, v)
     out |= {
         "application_fee_amount": None, "charge": intent.latest_charge if intent else None,

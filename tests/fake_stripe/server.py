@@ -1,5 +1,7 @@
 """`FakeStripe`: the account, its API on loopback, its changes and its deliveries, in one object."""
 
+from contextlib import ExitStack
+from itertools import islice
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
@@ -212,6 +214,21 @@ class FakeStripe:
             self.keys.add(twin.api_key)
             self.api.twin, self._twin = twin.api, twin
         return self._twin
+
+    def month_start(self, subscriptions: int, seconds: float) -> int:
+        """So many active subscriptions renew in this second; their events reach the endpoints evenly over so many seconds. How
+        many there were."""
+        with ExitStack() as held:
+            held.enter_context(self.state.lock)
+            for deliveries in self.deliveries:
+                held.enter_context(deliveries.holding())
+            active = (s for s in self.state.of("subscription") if s.status == "active")
+            chosen = list(islice(active, subscriptions))
+            for subscription in chosen:
+                self.change.renew(subscription)
+            for deliveries in self.deliveries:
+                deliveries.spread(seconds)
+        return len(chosen)
 
     def pass_time(self) -> int:
         """What Stripe does by itself when time has passed (`timers`); how many things happened."""

@@ -50,12 +50,17 @@ class Waiting:
                 self._push(one.event_id, 0, together=one.together, wrong_secret=one.wrong_secret)
 
     def spread(self, seconds: float) -> None:
-        """What waits falls due evenly over so many seconds: a burst."""
+        """What is due falls due evenly over so many seconds: a burst."""
         with self._wake:
-            waiting, now = sorted(self._queue), self._clock.time()
+            now = self._clock.time()
+            waiting = sorted(one for one in self._queue if one.due <= now)
             for place, one in enumerate(waiting):
                 one.due = now + seconds * place / max(1, len(waiting))
             heapify(self._queue)
+
+    def holding(self) -> threading.Condition:
+        """While it is entered, nothing is sent."""
+        return self._wake
 
     def pending(self) -> list[Delivery]:
         """What waits, soonest first."""
