@@ -241,7 +241,7 @@ class Api:
         return render(ctx, record, tree)
 
     def _item(self, ctx: Context, id_: str, tree: Tree) -> Json:
-        owner = ctx.get("subscription", self.state.items.get(id_))
+        owner = ctx.get("subscription", self.state.subscription_of(id_))
         for item in owner.items if owner else ():
             if item.id == id_:
                 return render_billing.subscription_item(ctx, item, tree)

@@ -109,6 +109,6 @@ class CustomerChanges(ChangeBase):
         if target.startswith("cus_"):
             return self.customer(target)
         if target.startswith("si_"):
-            owner = self.subscription(self.state.items[target])
+            owner = self.subscription(self.state.subscription_of(target) or target)
             return next(item for item in owner.items if item.id == target)
         return self.subscription(target)

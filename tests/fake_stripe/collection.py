@@ -1,8 +1,8 @@
 """Objects of one kind, in the order that lists have, with what lists ask of them."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,13 +12,7 @@ Key = tuple[int, int, str]
 Test = Callable[[Record], bool]
 Seen = Callable[[Record], Record | None]
 ANY = "any"
-
-
-class Row(Protocol):
-    """What a list shows: a record, or a stand-in for one that is made only when it is asked for."""
-
-    @property
-    def id(self) -> str: ...
+Row = Any  # what a list shows: a record, or a stand-in for one that is made only when it is asked for
 
 
 class StatusIn(msgspec.Struct, frozen=True):
@@ -132,15 +126,20 @@ class Collection:
     def _between(self, window: Window) -> list[Key]:
         owner = window.owner
         order = self.order if owner is None else sorted(key_of(self.by_id[i]) for i in self._by_owner.get(owner, ()))
-        low, high = bounds(order, window.created, lambda moment: (moment,))
-        if window.after is not None:
-            high = min(high, bisect_left(order, key_of(window.after)))
-        if window.before is not None:
-            low = max(low, bisect_right(order, key_of(window.before)))
-        return order[low:high]
+        return cut(order, window)
 
 
-def bounds(order: list, created: dict[str, int], lowest: Callable[[int], object]) -> tuple[int, int]:
+def cut(order: list[Key], window: Window) -> list[Key]:
+    """The keys inside a window."""
+    low, high = bounds(order, window.created, lambda moment: (moment,))
+    if window.after is not None:
+        high = min(high, bisect_left(order, key_of(window.after)))
+    if window.before is not None:
+        low = max(low, bisect_right(order, key_of(window.before)))
+    return order[low:high]
+
+
+def bounds(order: Sequence, created: dict[str, int], lowest: Callable[[int], object]) -> tuple[int, int]:
     """First and last + 1 place inside the `created` bounds; `lowest`: what sorts before everything of a second."""
     low, high = 0, len(order)
     if "gte" in created:

@@ -12,6 +12,7 @@ from tests.fake_stripe.params import Params
 from tests.fake_stripe.records import Event, Record
 from tests.fake_stripe.render import Context, Json, render
 from tests.fake_stripe.routes import Route
+from tests.fake_stripe.vast_collection import Ghost
 
 EVENTS_KEPT = 30 * 86400
 CLOCKED = frozenset({"customer", "subscription", "invoice"})
@@ -37,7 +38,10 @@ def answer_list(ctx: Context, route: Route, id_: str | None, params: Params, tre
     return _ENCODE({"object": "list", "data": data, "has_more": more, "url": route.label.replace(":id", id_ or "")})
 
 
-def _shown(ctx: Context, row: Record, tree: Tree) -> Json | msgspec.Raw:
+def _shown(ctx: Context, row: Row, tree: Tree) -> Json | msgspec.Raw:
+    if isinstance(row, Ghost):
+        shown = row.shown(ctx, tree)
+        return render(ctx, row.record(), tree) if shown is None else msgspec.Raw(shown)
     return event_body(row) if isinstance(row, Event) else render(ctx, row, tree)
 
 

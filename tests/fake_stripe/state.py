@@ -4,9 +4,10 @@ import random
 import threading
 from base64 import b64encode
 from collections import deque
+from typing import Protocol
 
 from tests.fake_stripe.clock import Clock
-from tests.fake_stripe.collection import Collection
+from tests.fake_stripe.collection import Collection, owner_of
 from tests.fake_stripe.records import KIND, Item, Record, copy_of
 
 _LENGTH = {"customer": ("cus_", 14), "subscription": ("sub_1", 23), "subscription_item": ("si_", 14), "invoice": ("in_1", 23),
@@ -31,6 +32,14 @@ KINDS = (
 HISTORY = 32
 
 
+class Touching(Protocol):
+    """A vast account: whatever is about to change has to be kept."""
+
+    def touch(self, record: Record | str) -> None: ...
+
+    def subscription_of(self, item: str) -> str | None: ...
+
+
 class State:
     """The account. Hold `lock` for every look and every change."""
 
@@ -46,6 +55,7 @@ class State:
         self.items: dict[str, str] = {}  # subscription item -> subscription
         self.revision = 0
         self._seq = 0
+        self._vast: Touching | None = None
         self.account_id = self.new_id("account")
         self.account_name = "Northwind Software"
 
@@ -75,8 +85,23 @@ class State:
         """
         return self.get(kind, id_) or self.deleted[id_]
 
+    def start_after(self, seq: int, vast: Touching) -> None:
+        """There is much already, made when it is asked for: new objects come after it."""
+        self._seq, self._vast = seq, vast
+
+    def touch(self, record: Record | str | None) -> None:
+        """This object (or id) is about to change, or to get company."""
+        if self._vast is not None and record is not None:
+            self._vast.touch(record)
+
+    def subscription_of(self, item: str) -> str | None:
+        """Whose item this is."""
+        found = self.items.get(item)
+        return self._vast.subscription_of(item) if found is None and self._vast is not None else found
+
     def add(self, record: Record) -> Record:
         """A new object, now."""
+        self.touch(owner_of(record))
         record.seq = self.next_seq()
         self.remember(record.id, None)
         self.collections[KIND[type(record)]].add(record)
@@ -98,6 +123,7 @@ class State:
     def remember(self, id_: str, before: Record | None) -> None:
         """Keep how an object was until now, for stale reads."""
         self.revision += 1
+        self.touch(id_ if before is None else before)
         if not self.keep_history:
             return
         past = self.history.get(id_)
