@@ -9,7 +9,7 @@ with FakeStripe(seed=1) as fake:
 
 from tests.fake_stripe.clock import Clock
 from tests.fake_stripe.delivery import Deliveries
-from tests.fake_stripe.endpoint import Disturb
+from tests.fake_stripe.disturb import Disturb
 from tests.fake_stripe.faults import Limits
 from tests.fake_stripe.server import FakeStripe
 

@@ -7,10 +7,11 @@ import sys
 import threading
 
 from tests.fake_stripe.faults import Limits
-from tests.fake_stripe.generate import Shape, generate, large
+from tests.fake_stripe.generate import Shape, generate
 from tests.fake_stripe.life import Life
 from tests.fake_stripe.names import company
 from tests.fake_stripe.server import FakeStripe
+from tests.fake_stripe.vast import large
 from tests.fake_stripe.versions import PINNED
 
 

@@ -93,6 +93,7 @@ class ChangeBase:
         record = self.state.get(kind, id_)
         if record is None:
             raise LookupError(f"no {kind} {id_}")
+        self.state.touch(record)
         return record
 
     def _add(self, record: Record, type_: str) -> Any:

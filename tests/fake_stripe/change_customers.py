@@ -35,14 +35,17 @@ class CustomerChanges(ChangeBase):
         return self.update_customer(found, email=f"{local}@{domain}")
 
     @locked
-    def delete_customer(self, customer: Customer | str) -> None:
-        """`customer.deleted`, after `customer.subscription.deleted` of each running subscription (cancelled at once)."""
+    def delete_customer(self, customer: Customer | str, *, told_as_stub: bool = False) -> None:
+        """`customer.deleted`, after `customer.subscription.deleted` of each running subscription (cancelled at once). The event
+        shows the last object, without `deleted` [verify]; `told_as_stub`: `{id, object, deleted}`, as a recording has it."""
         found = self.customer(customer)
-        for id_ in list(self.state.of("subscription").by_customer.get(found.id, ())):
+        for id_ in self.state.of("subscription").ids_of(found.id):
             subscription = self.state.get("subscription", id_)
             if subscription is not None and subscription.status not in {"canceled", "incomplete_expired"}:
                 self._end(subscription, "cancellation_requested")
-        shapes = self.recorder.shapes(found)  # [verify] the event shows the last object, without `deleted`
+        shapes = self.recorder.shapes(found)
+        if told_as_stub:
+            shapes = {version: {"id": found.id, "object": "customer", "deleted": True} for version in shapes}
         self.state.remove(found)
         self.recorder.emit("customer.deleted", found, shapes=shapes)
 
@@ -106,6 +109,6 @@ class CustomerChanges(ChangeBase):
         if target.startswith("cus_"):
             return self.customer(target)
         if target.startswith("si_"):
-            owner = self.subscription(self.state.items[target])
+            owner = self.subscription(self.state.subscription_of(target) or target)
             return next(item for item in owner.items if item.id == target)
         return self.subscription(target)

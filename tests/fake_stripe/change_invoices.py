@@ -53,7 +53,7 @@ class InvoiceChanges(ChangeBase):
             subscription=subscription.id if subscription else None,
             currency=currency, lines=lines, subtotal=subtotal, total=max(0, total), billing_reason=reason,
             collection_method=method, due_date=None if days_until_due is None else self.now + days_until_due * DAY,
-            discounts=list(subscription.discounts) if subscription else [],
+            discounts=list(subscription.discounts) if subscription else [], test_clock=owner.test_clock,
             period_start=min((line.period_start for line in lines), default=self.now), period_end=self.now)  # fmt: skip
         return self._add(invoice, "invoice.created")
 
@@ -118,14 +118,15 @@ class InvoiceChanges(ChangeBase):
             self.finalize(found)
         before = None if self.recorder.silent else self.recorder.shapes(found)
         payment, intent = self._default(found)
+        rest = found.amount_remaining
         with self.recorder.changing(found, None):
             found.status, found.paid_at, found.paid_out_of_band = "paid", self.now, out_of_band
             found.attempted, found.next_payment_attempt, found.auto_advance = True, None, False
             if found.total > 0 and not out_of_band:
                 found.attempt_count, found.amount_paid = found.attempt_count + 1, found.total
             if out_of_band:
-                found.amount_paid = found.total
-        self._settle(payment, intent, out_of_band)
+                found.amount_paid, found.paid_off_stripe = found.total, found.paid_off_stripe + rest
+        self._settle(payment, intent, out_of_band, rest)
         if not out_of_band and payment is not None:
             self.recorder.emit("invoice_payment.paid", payment)
         for type_ in ("invoice.paid", "invoice.payment_succeeded"):
@@ -135,7 +136,10 @@ class InvoiceChanges(ChangeBase):
         self._after_payment(found)
         return found
 
-    def _settle(self, payment: InvoicePayment | None, intent: PaymentIntent | None, out_of_band: bool) -> None:
+    def _settle(
+        self, payment: InvoicePayment | None, intent: PaymentIntent | None, out_of_band: bool, rest: int | None = None
+    ) -> None:
+        """The payment that was waiting is made (of the `rest`, where parts came before) or given up."""
         if payment is None or intent is None:
             return
         with self.recorder.changing(payment, None), self.recorder.changing(intent, None):
@@ -143,6 +147,7 @@ class InvoiceChanges(ChangeBase):
                 payment.status, payment.canceled_at = "canceled", self.now
                 intent.status, intent.canceled_at = "canceled", self.now
             else:
+                payment.amount_requested = intent.amount = payment.amount_requested if rest is None else rest
                 payment.status, payment.paid_at, payment.amount_paid = "paid", self.now, payment.amount_requested
                 intent.status, intent.amount_received, intent.last_payment_error = "succeeded", intent.amount, None
                 intent.latest_charge = self.state.new_id("charge")
@@ -163,7 +168,7 @@ class InvoiceChanges(ChangeBase):
                 owner.delinquent = False
 
     def _owes(self, subscription: Subscription) -> bool:
-        ids = self.state.of("invoice").by_customer.get(subscription.customer, ())
+        ids = self.state.of("invoice").ids_of(subscription.customer)
         return any(
             v.subscription == subscription.id and v.status == "open" for v in (self.state.get("invoice", i) for i in ids)
         )
@@ -229,13 +234,13 @@ class InvoiceChanges(ChangeBase):
     def mark_uncollectible(self, invoice: Invoice | str, reason: str = "user_forgiven") -> Invoice:
         """open -> uncollectible: `invoice.marked_uncollectible`, `invoice.updated`."""
         found = self.invoice(invoice)
-        found.uncollectible_reason = reason
-        return self._close(found, "uncollectible", "uncollectible_at", "invoice.marked_uncollectible")
+        return self._close(found, "uncollectible", "uncollectible_at", "invoice.marked_uncollectible", reason)
 
-    def _close(self, found: Invoice, status: str, stamp: str, type_: str) -> Invoice:
+    def _close(self, found: Invoice, status: str, stamp: str, type_: str, reason: str | None = None) -> Invoice:
         before = None if self.recorder.silent else self.recorder.shapes(found)
         with self.recorder.changing(found, None):
             found.status, found.auto_advance, found.next_payment_attempt = status, False, None
+            found.uncollectible_reason = reason
             setattr(found, stamp, self.now)
         self.recorder.emit(type_, found)
         if before is not None:

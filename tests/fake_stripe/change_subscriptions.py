@@ -35,6 +35,7 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
         first = self.price(chosen[0][0])
         fields.setdefault("currency", owner.currency or first.currency)
         fields.setdefault("start_date", self.now)
+        fields.setdefault("test_clock", owner.test_clock)
         subscription = Subscription(
             id=self.state.new_id("subscription"),
             created=self.now,
@@ -134,7 +135,7 @@ class SubscriptionChanges(CustomerChanges, InvoiceChanges):
     def recover(self, subscription: Subscription | str) -> Subscription:
         """Everything open of this subscription is paid."""
         found = self.subscription(subscription)
-        for id_ in list(self.state.of("invoice").by_customer.get(found.customer, ())):
+        for id_ in self.state.of("invoice").ids_of(found.customer):
             invoice = self.state.get("invoice", id_)
             if invoice.subscription == found.id and invoice.status == "open":
                 self.pay(invoice)

@@ -38,6 +38,7 @@ RECOMMENDED = frozenset(
         "product.updated",
     }
 )
+DEAUTHORIZED = "account.application.deauthorized"
 # [verify] Stripe doesn't publish them: up to 3 days
 LIVE_BACKOFF = (10, 60, 300, 1800, 7200, 18_000, 36_000, 43_200, 43_200, 43_200, 43_200)
 TEST_BACKOFF = (60, 3600)  # three tries "over a few hours"
@@ -45,23 +46,14 @@ TEST_BACKOFF = (60, 3600)  # three tries "over a few hours"
 Send = Callable[[bytes, dict[str, str]], int]
 
 
-class Disturb(msgspec.Struct):
-    """Chances (0 to 1) per delivery, and how long a delayed one waits (seconds on the clock)."""
-
-    duplicate: float = 0.0
-    drop: float = 0.0
-    delay: float = 0.0
-    delay_seconds: float = 5.0
-    noise: float = 0.0
-
-
 class Attempt(msgspec.Struct):
-    """One HTTP attempt. `status` 0: no answer."""
+    """One HTTP attempt. `status` 0: no answer; `at` by the clock."""
 
     event_id: str
     type: str
     status: int
     tries: int
+    at: float = 0.0
 
 
 class Endpoint:
@@ -75,7 +67,9 @@ class Endpoint:
         self.version = version
         self.types = types  # None: every type ("*")
         self.timeout = timeout
+        self.id = ""
         self.disabled = False
+        self.deleted = False
         self.thin = False  # notices without a payload (STRIPE 9) instead of snapshots
         self.account: str | None = None  # on a Connect endpoint: the account that its events name
         self._rolled_at: float | None = None
@@ -88,9 +82,16 @@ class Endpoint:
         finally:
             getattr(self.send, "close", lambda: None)()
 
+    @property
+    def off(self) -> bool:
+        """Disabled or deleted: nothing is sent, also not what waits for a retry."""
+        return self.disabled or self.deleted
+
     def wants(self, event: Event) -> bool:
-        """Is it subscribed to this type?"""
-        return not self.disabled and (self.types is None or event.type in self.types)
+        """Is it subscribed to this type? Only a Connect endpoint hears that the account has left the platform."""
+        if event.type == DEAUTHORIZED:
+            return not self.off and self.account is not None
+        return not self.off and (self.types is None or event.type in self.types)
 
     def roll(self, secret: str, now: float) -> None:
         """A new secret; the old one signs beside it for 24 hours."""

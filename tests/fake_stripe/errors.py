@@ -37,10 +37,14 @@ class ApiError(Exception):
         return {"error": error}
 
 
-def missing(kind: str, id_: str, param: str = "id") -> ApiError:
-    """404 `resource_missing`, with Stripe's sentence."""
+def missing(kind: str, id_: str, param: str = "id", *, elsewhere: str | None = None) -> ApiError:
+    """404 `resource_missing`, with Stripe's sentence; `elsewhere`: the mode in which the object does exist [verify]."""
     name = kind if kind == "payment_intent" else kind.replace("_", " ")
-    return ApiError(404, f"No such {name}: '{id_}'", code="resource_missing", param=param)
+    told = f"No such {name}: '{id_}'"
+    if elsewhere is not None:
+        other = "test" if elsewhere == "live" else "live"
+        told += f"; a similar object exists in {elsewhere} mode, but a {other} mode key was used to make this request."
+    return ApiError(404, told, code="resource_missing", param=param)
 
 
 def rate_limited(reason: str) -> ApiError:

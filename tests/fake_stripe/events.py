@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fake_stripe.records import Event, Record, copy_of
+from tests.fake_stripe.records import KIND, Event, Record, copy_of
 from tests.fake_stripe.render import Context, Json, render
 from tests.fake_stripe.state import State
 
@@ -31,21 +31,28 @@ def previous_attributes(before: Json, after: Json) -> Json:
     return out
 
 
-def thin_event(event: Event, livemode: bool) -> Json:
-    """The unversioned notice of an event (STRIPE 9): where to look, and nothing else."""
-    shown = msgspec.json.decode(next(iter(event.bodies.values())))
-    kind = shown["data"]["object"]["object"]
+def thin_event(event: Event, livemode: bool, context: str | None = None) -> Json:
+    """The unversioned notice of an event (STRIPE 9): where to look, and nothing else. `context`: the account, on Connect."""
+    kind = event.object_kind
+    request = msgspec.json.decode(event.body())["request"]
     created = datetime.fromtimestamp(event.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return {
-        "id": event.id,
+        "id": event.thin_id,
         "object": "v2.core.event",
         "type": f"v1.{event.type}",
         "created": created,
         "livemode": livemode,
-        "context": None,
-        "reason": None,
+        "context": context,
+        "reason": None if request["id"] is None else {"type": "request", "request": request},
         "related_object": {"id": event.object_id, "type": kind, "url": f"/v1/{kind}s/{event.object_id}"},
     }
+
+
+def thin_changes(event: Event) -> Json | None:
+    """What `GET /v2/core/events/{id}` adds of an update: the properties that changed, before and after [verify]."""
+    data = msgspec.json.decode(event.body())["data"]
+    before = data.get("previous_attributes")
+    return before and {"before": before, "after": {name: data["object"].get(name) for name in before}}
 
 
 class Recorder:
@@ -75,12 +82,19 @@ class Recorder:
             for version, shape in now_shapes.items():
                 data[version]["previous_attributes"] = previous_attributes(before[version], shape)
         for _ in range(self.copies):
-            self._record(type_, record.id, data)
+            self._record(type_, record, data)
 
-    def _record(self, type_: str, object_id: str, data: dict[str, Json]) -> None:
+    def emit_application(self, type_: str, client_id: str) -> None:
+        """An event about a Connect application, whose object is the same in every version."""
+        shown = {"id": client_id, "object": "application", "name": "Pivotal"}
+        record = Record(id=client_id, created=self.state.clock.now())
+        self._record(type_, record, {version: {"object": shown} for version in self._versions()}, kind="application")
+
+    def _record(self, type_: str, record: Record, data: dict[str, Json], *, kind: str = "") -> None:
         state = self.state
         created = self.created if self.created is not None else state.clock.now()
-        event = Event(id=state.new_id("event"), created=created, type=type_, object_id=object_id, bodies={})
+        event = Event(id=state.new_id("event"), created=created, type=type_, object_id=record.id, bodies={})
+        event.object_kind = kind or KIND[type(record)]
         request = {"id": self.request_id, "idempotency_key": None}
         for version, part in data.items():
             event.bodies[version] = msgspec.json.encode(
@@ -91,7 +105,7 @@ class Recorder:
                     "created": created,
                     "data": part,
                     "livemode": state.livemode,
-                    "pending_webhooks": 1,
+                    "pending_webhooks": 0,
                     "request": request,
                     "type": type_,
                 }

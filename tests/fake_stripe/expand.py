@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from tests.fake_stripe.errors import ApiError
-from tests.fake_stripe.versions import BASIL, CLOVER, LATEST_CHARGE, TIERS_BY_EXPAND
+from tests.fake_stripe.versions import BASIL, BY_EXPAND_ONLY, CLOVER, LATEST_CHARGE, TIERS_BY_EXPAND
 
 MAX_DEPTH = 4
 Tree = dict[str, "Tree"]
@@ -49,7 +49,12 @@ FIELDS: dict[str, dict[str, Field]] = {
         "application": Field("ref", "none"),
         "on_behalf_of": Field("ref", "none"),
     },
-    "subscription_item": {"price": Field("inline", "price"), "plan": Field("inline", "plan"), "discounts": _DISCOUNTS},
+    "subscription_item": {
+        "price": Field("inline", "price"),
+        "plan": Field("inline", "plan"),
+        "discounts": _DISCOUNTS,
+        "billed_until": Field("include", since=BY_EXPAND_ONLY),
+    },
     "price": {
         "product": Field("ref", "product"),
         "tiers": Field("include", since=TIERS_BY_EXPAND),
@@ -77,6 +82,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "parent": Field("inline", "invoice_parent", since=BASIL),
         "default_payment_method": Field("ref", "none"),
         "confirmation_secret": Field("include", since=BASIL),
+        "amount_paid_off_stripe": Field("include", since=BY_EXPAND_ONLY),
         "latest_revision": Field("ref", "none"),
         "test_clock": Field("ref", "none"),
         "from_invoice": Field("ref", "none"),
@@ -92,7 +98,11 @@ FIELDS: dict[str, dict[str, Field]] = {
     "line_pricing": {"price_details": Field("inline", "line_price_details", since=BASIL)},
     "line_price_details": {"price": Field("ref", "price", since=BASIL)},
     "invoice_payment": {"invoice": Field("ref", "invoice"), "payment": Field("inline", "invoice_payment_payment")},
-    "invoice_payment_payment": {"payment_intent": Field("ref", "payment_intent"), "charge": Field("ref", "none")},
+    "invoice_payment_payment": {
+        "payment_intent": Field("ref", "payment_intent"),
+        "charge": Field("ref", "none"),
+        "payment_record": Field("ref", "none"),
+    },
     "payment_intent": {
         "customer": Field("ref", "customer"),
         "invoice": Field("ref", "invoice", until=BASIL),
@@ -102,6 +112,7 @@ FIELDS: dict[str, dict[str, Field]] = {
         "source": Field("ref", "none"),
     },
     "event": {},
+    "webhook_endpoint": {},
     "account": {},
     "none": {},
 }

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,11 +29,21 @@ class Fault(msgspec.Struct, kw_only=True):
     hits: int = 0
 
 
+class Between(msgspec.Struct):
+    """An order for something to happen between two pages."""
+
+    action: Callable[[], object]
+    route: str | None
+    count: int | None
+    skip: int
+
+
 class Faults:
     """The orders that stand, and the chance of a stale read."""
 
     def __init__(self, seed: int) -> None:
         self._orders: list[Fault] = []
+        self._between: list[Between] = []
         self._lock = threading.Lock()
         self._random = random.Random(seed)
         self.stale_rate = 0.0
@@ -45,10 +56,33 @@ class Faults:
             self._orders.append(fault)
         return fault
 
+    def meanwhile(
+        self, action: Callable[[], object], route: str | None = None, *, count: int | None = 1, skip: int = 0
+    ) -> None:
+        """Do something right after the next answer of `route` was made: what changes while a list is being walked."""
+        with self._lock:
+            self._between.append(Between(action, route, count, skip))
+
+    def happened(self, label: str) -> list[Callable[[], object]]:
+        """What happens after an answer of this endpoint."""
+        found = []
+        with self._lock:
+            for order in self._between:
+                if order.route not in {None, label} or order.count == 0:
+                    continue
+                if order.skip > 0:
+                    order.skip -= 1
+                    continue
+                if order.count is not None:
+                    order.count -= 1
+                found.append(order.action)
+        return found
+
     def clear(self) -> None:
         """Take all orders back."""
         with self._lock:
             self._orders.clear()
+            self._between.clear()
         self.stale_rate = 0.0
 
     def next(self, label: str) -> Fault | None:
@@ -75,14 +109,25 @@ class Faults:
 
 
 class Limits:
-    """Token buckets on real time (None: no limit). `Limits.live()` and `.sandbox()` are Stripe's own figures."""
+    """Token buckets on real time, and how many requests may run at once (None: no limit). `Limits.live()` and `.sandbox()` are
+    Stripe's own figures. `clock`: seconds that only grow."""
+
+    SHED_FIRST = 0.8  # [verify] "expanding lists are shed first": from which share of the concurrency on isn't said
 
     def __init__(
-        self, per_second: float | None = None, per_endpoint: float | None = None, concurrency: int | None = None
+        self,
+        per_second: float | None = None,
+        per_endpoint: float | None = None,
+        concurrency: int | None = None,
+        *,
+        endpoint_concurrency: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.per_second, self.per_endpoint, self.concurrency = per_second, per_endpoint, concurrency
+        self.per_second, self.per_endpoint = per_second, per_endpoint
+        self.concurrency, self.endpoint_concurrency = concurrency, endpoint_concurrency
+        self._clock = clock
         self._levels: dict[str, tuple[float, float]] = {}
-        self.running = 0
+        self.running: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
 
     @classmethod
@@ -95,21 +140,27 @@ class Limits:
         """25 a second."""
         return cls(25, 25)
 
-    def refuse(self, label: str) -> str | None:
-        """The reason of the 429 that this request gets, or None."""
-        reason = None
-        if self.concurrency is not None and self.running > self.concurrency:
-            reason = "global-concurrency"
-        elif self.per_second is not None and not self._take("", self.per_second):
+    def refuse(self, label: str, *, expands: bool = False) -> str | None:
+        """The reason of the 429 that this request gets, or None. `expands`: a list that expands something."""
+        reason = self._crowded(label, expands)
+        if reason is None and self.per_second is not None and not self._take("", self.per_second):
             reason = "global-rate"
-        elif self.per_endpoint is not None and not self._take(label, self.per_endpoint):
+        if reason is None and self.per_endpoint is not None and not self._take(label, self.per_endpoint):
             reason = "endpoint-rate"
         if reason is not None:
             self.refused[reason] += 1
         return reason
 
+    def _crowded(self, label: str, expands: bool) -> str | None:
+        share = self.SHED_FIRST if expands else 1
+        if self.concurrency is not None and self.running.total() > self.concurrency * share:
+            return "global-concurrency"
+        if self.endpoint_concurrency is not None and self.running[label] > self.endpoint_concurrency * share:
+            return "endpoint-concurrency"
+        return None
+
     def _take(self, name: str, rate: float) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         level, at = self._levels.get(name, (rate, now))
         level = min(rate, level + (now - at) * rate)
         allowed = level >= 1

@@ -3,7 +3,6 @@
 About 250,000 objects take some seconds. Each Stripe customer gets a profile, by weight; profiles cover what RULES.md speaks of.
 """
 
-import gc
 import random
 
 import msgspec
@@ -239,16 +238,3 @@ def generate(state: State, shape: Shape | None = None, *, seed: int = 1) -> Gene
     generator = Generator(state, shape or Shape(), seed=seed)
     generator.run()
     return generator
-
-
-def large(state: State, objects: int, *, seed: int = 1) -> Generator:
-    """About `objects` of customers, subscriptions and invoices together (each customer has about four of them)."""
-    customers = max(1, objects // 4)
-    shape = Shape(ours=customers * 9 // 10, unmatched=customers // 20, personal=customers // 20, no_email=0, collisions=0,
-                  subdomains=0, invoices_each=2)  # fmt: skip
-    gc.disable()  # a million records without a cycle among them
-    try:
-        return generate(state, shape, seed=seed)
-    finally:
-        gc.enable()
-        gc.freeze()

@@ -38,10 +38,12 @@ HEADERS: dict[str, str] = {
 
 
 def corpus(secret: str) -> Iterator[tuple[str, bytes, dict[str, str]]]:
-    """Every hostile body with a valid signature, then every hostile header on a good body: (name, body, headers)."""
+    """Every hostile body with a valid signature and with somebody else's, then every hostile header on a good body:
+    (name, body, headers)."""
     now = int(time.time())
     for name, body in BODIES.items():
         yield f"body: {name}", body, {"Stripe-Signature": signature(body, [secret], now)}
+        yield f"unsigned body: {name}", body, {"Stripe-Signature": signature(body, ["whsec_somebodyelses"], now)}
     for name, header in HEADERS.items():
         yield f"header: {name}", EVENT, {"Stripe-Signature": header} if header else {}
     for name, moment in (("301 s old", now - 330), ("301 s ahead", now + 330), ("ten years ahead", now + 315_360_000)):

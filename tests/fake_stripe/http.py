@@ -22,7 +22,8 @@ class HttpServer:
         self.latency = 0.0
         self.running = 0
         self.most_running = 0
-        self.on_start: Callable[[int], None] = lambda running: None
+        self.on_start: Callable[[Request], None] = lambda request: None
+        self.on_end: Callable[[Request], None] = lambda request: None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fake-stripe", daemon=True)
         self._connections: set[asyncio.Task] = set()
@@ -67,12 +68,13 @@ class HttpServer:
             request = request._replace(body=await reader.readexactly(length))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        self.on_start(self.running)
+        self.on_start(request)
         try:
             response = self._answer(request)
             return await self._send(writer, response) and request.headers.get("connection", "").lower() != "close"
         finally:
             self.running -= 1
+            self.on_end(request)
 
     async def _send(self, writer: asyncio.StreamWriter, response: Response) -> bool:
         fault = response.fault

@@ -5,17 +5,20 @@ import msgspec
 from tests.fake_stripe.errors import ApiError, no_key, not_permitted
 from tests.fake_stripe.routes import PERMISSION
 
-ALL_READS = frozenset(PERMISSION.values())
+EVERYTHING = frozenset(PERMISSION.values())
+ALL_READS = EVERYTHING - {"rak_webhook_read"}  # what a product like ours may read
 RECOMMENDED = ALL_READS - {"rak_account_read"}
 
 
 class ApiKey(msgspec.Struct):
-    """`permissions` None means everything (a secret key). A wrong mode sees none of this account's objects."""
+    """`permissions` None means everything (a secret key). A wrong mode sees none of this account's objects. `platform`: the key
+    of a Connect platform, which sees this account's only with `Stripe-Account`."""
 
     secret: str
     livemode: bool
     permissions: frozenset[str] | None = None
     revoked: bool = False
+    platform: bool = False
 
 
 class Keys:
@@ -59,9 +62,14 @@ class Keys:
         Raises:
             ApiError: 403 with the sentence that names the permission.
         """
-        needed = PERMISSION.get(kind)
-        if key.permissions is not None and needed is not None and needed not in key.permissions:
-            raise not_permitted(masked(key.secret), self._account_id, needed)
+        if not may_read(key, kind):
+            raise not_permitted(masked(key.secret), self._account_id, PERMISSION[kind])
+
+
+def may_read(key: ApiKey, kind: str) -> bool:
+    """Whether the key has the permission that objects of this kind take."""
+    needed = PERMISSION.get(kind)
+    return key.permissions is None or needed is None or needed in key.permissions
 
 
 def masked(secret: str) -> str:

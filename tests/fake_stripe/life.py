@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 
 from tests.fake_stripe.generate import Generator
+from tests.fake_stripe.life_more import MoreLife
 from tests.fake_stripe.names import PERSONAL, Company, address, person
 from tests.fake_stripe.records import Subscription
 from tests.fake_stripe.server import FakeStripe
@@ -14,11 +15,11 @@ EVENTS_KEPT = 10_000
 Act = Callable[[], str | None]
 
 
-class Life:
+class Life(MoreLife):
     """`tick()` makes one change and says what happened. `companies`: who may still sign up."""
 
     def __init__(self, fake: FakeStripe, generator: Generator, companies: list[Company], *, seed: int = 1) -> None:
-        self.fake, self.change, self.state = fake, fake.change, fake.state
+        super().__init__(fake)
         self.catalog = generator.catalog
         self.rng = random.Random(seed)
         self.waiting = list(companies)
@@ -46,6 +47,16 @@ class Life:
             self.resume: lambda: 2,
             self.personal: lambda: 0.5,
             self.new_address: lambda: 1,
+            self.move_domain: lambda: 0.5,
+            self.delete: lambda: 0.3,
+            self.new_price: lambda: 0.3,
+            self.rename: lambda: 0.2,
+            self.outside: lambda: min(1, len(self._with("past_due")) / 20),
+            self.forgive: lambda: min(0.5, len(self._with("past_due")) / 40),
+            self.draft: lambda: 0.5,
+            self.throw_away: lambda: len(self.drafts) / 2,
+            self.pause_all: lambda: 0.5,
+            self.resume_all: lambda: len(self._with("paused")) / 2,
         }
 
     def tick(self) -> str:
@@ -62,30 +73,13 @@ class Life:
         """Old events go, so that a demo may run for weeks."""
         events = self.state.of("event")
         while len(events) > EVENTS_KEPT:
-            events.remove(events.by_id[events.order[0][2]])
-
-    # --- who ------------------------------------------------------------------------------------------
-
-    def _with(self, status: str) -> list[Subscription]:
-        return [s for s in self.state.of("subscription") if s.status == status and s.customer not in self.state.deleted]
-
-    def _one(self, status: str = "active", fits: Callable[[Subscription], bool] = lambda s: True) -> Subscription | None:
-        found = [s for s in self._with(status) if fits(s)]
-        return self.rng.choice(found) if found else None
-
-    def _name(self, subscription: Subscription) -> str:
-        owner = self.state.get("customer", subscription.customer)
-        return (owner.name or owner.email or owner.id) if owner else subscription.customer
+            events.remove(next(iter(events)))
 
     def _tier(self, subscription: Subscription) -> tuple[int, str] | None:
         """Place in the line of flat plans, and the rest of the lookup key."""
         key = self.state.last_known("price", subscription.items[0].price).lookup_key or ""
         name, _, rest = key.partition("_")
         return (DOWN_THE_LINE.index(name), rest) if name in DOWN_THE_LINE else None
-
-    def _invoice(self, subscription: Subscription, status: str) -> bool:
-        latest = self.state.get("invoice", subscription.latest_invoice)
-        return latest is not None and latest.status == status
 
     # --- what -----------------------------------------------------------------------------------------
 
@@ -117,7 +111,7 @@ class Life:
         return f"{self._name(old)} comes back on Growth"
 
     def _of(self, customer: str) -> list[Subscription]:
-        return [self.state.get("subscription", i) for i in self.state.of("subscription").by_customer.get(customer, ())]
+        return [self.state.get("subscription", i) for i in self.state.of("subscription").ids_of(customer)]
 
     def end_trial(self) -> str | None:
         """A trial ends; most pay."""

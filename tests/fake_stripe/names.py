@@ -45,6 +45,12 @@ _PLACES = {"co.uk": ("GB", "gbp"), "de": ("DE", "eur"), "eu": ("FR", "eur")}
 
 def company(number: int, rng: random.Random) -> Company:
     """Company `number`: always the same name for a number; names repeat with a numeral once all are used."""
+    far_east = _SUFFIXES[number % len(_SUFFIXES)] == "dev" and rng.random() < 0.5
+    return company_of(number, far_east=far_east)
+
+
+def company_of(number: int, *, far_east: bool) -> Company:
+    """Company `number`, with some of those that could be anywhere in Japan."""
     pairs = len(_FIRST) * len(_SECOND)
     place = (number * 7919) % pairs  # a prime: neighbours in number aren't neighbours in the alphabet
     first, second = _FIRST[place // len(_SECOND)], _SECOND[place % len(_SECOND)]
@@ -52,7 +58,7 @@ def company(number: int, rng: random.Random) -> Company:
     name = f"{first} {second}" + (f" {again + 1}" if again else "")
     suffix = _SUFFIXES[number % len(_SUFFIXES)]
     country, currency = _PLACES.get(suffix, ("US", "usd"))
-    if suffix == "dev" and rng.random() < 0.5:
+    if suffix == "dev" and far_east:
         country, currency = "JP", "jpy"
     domain = name.lower().replace(" ", "") + "." + suffix
     return Company(name, domain, country, currency)

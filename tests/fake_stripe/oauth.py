@@ -1,5 +1,6 @@
 """Connect's OAuth endpoints (STRIPE 6.2): authorize, token, refresh, deauthorize. Errors are `{error, error_description}`."""
 
+from collections.abc import Callable
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -25,10 +26,13 @@ class OAuth:
         self._state, self._keys = state, keys
         self.client_id = f"ca_{state.new_id('charge')[4:]}"
         self.platform_key = f"sk_{'live' if state.livemode else 'test'}_{state.new_id('charge')[4:]}"
+        self.platform_account = state.new_id("account")
+        keys.add(self.platform_key).platform = True
         self._codes: dict[str, Grant] = {}
         self._refresh: dict[str, Grant] = {}
         self.connected: set[str] = set()
         self.tokens: list[str] = []
+        self.on_deauthorized: Callable[[], None] = lambda: None
 
     def answer(self, method: str, path: str, query: str, body: bytes, authorization: str) -> tuple[int, dict[str, str], dict]:
         """Status, headers, JSON."""
@@ -93,6 +97,7 @@ class OAuth:
         if given.get("client_id") != self.client_id or account not in self.connected:
             return _refused(400, "invalid_client", "This application is not connected to the account")
         self.connected.discard(account)
+        self.on_deauthorized()
         for token in self.tokens:
             self._keys.revoke(token)
         for grant in self._refresh.values():

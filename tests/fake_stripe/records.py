@@ -4,8 +4,12 @@ Times are unix seconds, amounts integers of minor units. Dictionaries inside a r
 that a copy of a record stays what it was (`copy_of`).
 """
 
+from typing import Any
+
 import msgspec
 from msgspec.structs import replace
+
+PENDING = b'"pending_webhooks":0,'
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -31,6 +35,7 @@ class Customer(Record):
     payment_method: str | None = None
     declines: bool = False  # inner: charges on the stored payment method fail
     test_clock: str | None = None
+    account: str | None = None  # `acct_…`: an Accounts v2 customer
 
 
 class Product(Record):
@@ -121,6 +126,11 @@ class Subscription(Record):
     trial_end: int | None = None
     latest_invoice: str | None = None
     payment_method: str | None = None
+    billing_mode: str = "flexible"
+    pending_update: dict | None = None  # {price, quantity, expires_at}: waits for a payment
+    without_method: str = "create_invoice"  # what happens when a trial ends and there is no payment method
+    pause_type: str = "manual"
+    test_clock: str | None = None
     metadata: dict[str, str] = {}
 
 
@@ -156,6 +166,10 @@ class Invoice(Record):
     discounts: list[Discount] = []
     payments: list[str] = []  # ids of invoice payments, oldest first
     paid_out_of_band: bool = False
+    paid_off_stripe: int = 0
+    told_overdue: bool = False  # inner: `invoice.overdue` was made
+    finalization_error: dict | None = None
+    test_clock: str | None = None
     uncollectible_reason: str | None = None
     finalized_at: int | None = None
     paid_at: int | None = None
@@ -172,9 +186,14 @@ class Invoice(Record):
 
 
 class InvoicePayment(Record):
+    """`type` names which of the three ids below is set."""
+
     invoice: str
-    payment_intent: str
     amount_requested: int
+    type: str = "payment_intent"
+    payment_intent: str | None = None
+    charge: str | None = None
+    payment_record: str | None = None
     amount_paid: int | None = None
     currency: str = "usd"
     status: str = "open"
@@ -198,18 +217,45 @@ class PaymentIntent(Record):
 
 
 class Event(Record):
-    """`bodies`: API version -> the whole event as encoded JSON, rendered when it was made and never again."""
+    """`bodies`: API version -> the whole event as encoded JSON, rendered when it was made and never again, but for
+    `pending_webhooks`: to how many endpoints it hasn't been delivered."""
 
     type: str
     object_id: str | None
     bodies: dict[str, bytes]
+    object_kind: str = ""
     pending_webhooks: int = 0
-    failed: bool = False  # some endpoint answered something else than 2xx and hasn't taken it since
+
+    @property
+    def thin_id(self) -> str:
+        """The id of its thin counterpart [verify: that it is another one]."""
+        return "evt_2" + self.id[5:]
+
+    @staticmethod
+    def snapshot_id(thin_id: str) -> str:
+        """The way back."""
+        return "evt_1" + thin_id[5:]
+
+    def body(self, version: str | None = None) -> bytes:
+        """The event as it is shown in a version (None: the first endpoint's), with the count of now."""
+        stored = self.bodies.get(version or "") or next(iter(self.bodies.values()))
+        before, _, after = stored.rpartition(PENDING)
+        return before + b'"pending_webhooks":%d,' % self.pending_webhooks + after
+
+
+class WebhookEndpoint(Record):
+    """A webhook endpoint as the API shows it; `endpoint` is the working part (`endpoint.Endpoint`)."""
+
+    url: str
+    endpoint: Any
+    description: str | None = None
+    metadata: dict[str, str] = {}
 
 
 KIND = {Customer: "customer", Product: "product", Price: "price", Coupon: "coupon", Discount: "discount",
         Item: "subscription_item", Subscription: "subscription", Line: "line_item", Invoice: "invoice",
-        InvoicePayment: "invoice_payment", PaymentIntent: "payment_intent", Event: "event"}  # fmt: skip
+        InvoicePayment: "invoice_payment", PaymentIntent: "payment_intent", Event: "event",
+        WebhookEndpoint: "webhook_endpoint"}  # fmt: skip
 
 
 def copy_of(record: Record) -> Record:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.fake_stripe.expand import Tree
-from tests.fake_stripe.records import KIND, Coupon, Customer, Discount, Price, Product, Record
+from tests.fake_stripe.records import KIND, Coupon, Customer, Discount, Price, Product, Record, WebhookEndpoint
 from tests.fake_stripe.state import State
 from tests.fake_stripe.versions import BASIL, CLOVER, DAHLIA, FEATURES_RENAMED, TIERS_BY_EXPAND, day
 
@@ -89,13 +89,22 @@ def customer(ctx: Context, c: Customer, x: Tree) -> Json:
         "livemode": ctx.livemode, "metadata": c.metadata, "name": c.name, "next_invoice_sequence": c.next_sequence,
         "phone": None, "preferred_locales": [], "shipping": None, "tax_exempt": "none", "test_clock": c.test_clock}  # fmt: skip
     if ctx.v >= DAHLIA:
-        out["customer_account"] = None
+        out["customer_account"] = c.account
     if "tax" in x:
         out["tax"] = {"automatic_tax": "unrecognized_location", "ip_address": None, "location": None, "provider": "stripe"}
     if "invoice_credit_balance" in x:
         out["invoice_credit_balance"] = {}
     _customer_lists(ctx, c, x, out)
     return out
+
+
+def owned(ctx: Context, out: Json, id_: str | None) -> None:
+    """`customer_account` beside `customer`, which is null for an Accounts v2 customer (before dahlia it isn't [verify])."""
+    if ctx.v >= DAHLIA:
+        owner = ctx.get("customer", id_)
+        out["customer_account"] = None if owner is None else owner.account
+        if out["customer_account"] is not None:
+            out["customer"] = None
 
 
 def _customer_lists(ctx: Context, c: Customer, x: Tree, out: Json) -> None:
@@ -105,7 +114,7 @@ def _customer_lists(ctx: Context, c: Customer, x: Tree, out: Json) -> None:
         if always or name in x:
             out[name] = embedded(f"/v1/customers/{c.id}/{name}", [], 0)
     if always or "subscriptions" in x:
-        ids = ctx.state.of("subscription").by_customer.get(c.id, ())
+        ids = ctx.state.of("subscription").ids_of(c.id)
         records = [s for s in (ctx.get("subscription", i) for i in reversed(ids)) if s is not None and s.status != "canceled"]
         below = x.get("subscriptions", NONE).get("data", NONE)
         rows = [RENDERERS["subscription"](ctx, s, below) for s in records[:10]]
@@ -211,7 +220,17 @@ def discount(ctx: Context, d: Discount, x: Tree) -> Json:
     else:
         record = ctx.get("coupon", d.coupon) or ctx.state.last_known("coupon", d.coupon)
         out["coupon"] = coupon(ctx, record, x.get("coupon", NONE))
+    owned(ctx, out, d.customer)
     return out
+
+
+def webhook_endpoint(ctx: Context, w: WebhookEndpoint, x: Tree) -> Json:
+    asked = w.endpoint.types
+    return {
+        "id": w.id, "object": "webhook_endpoint", "api_version": w.endpoint.version,
+        "application": None, "created": w.created, "description": w.description,
+        "enabled_events": ["*"] if asked is None else sorted(asked), "livemode": ctx.livemode, "metadata": w.metadata,
+        "status": "disabled" if w.endpoint.disabled else "enabled", "url": w.url}  # fmt: skip
 
 
 def discounts(ctx: Context, found: list[Discount], x: Tree) -> list[Json | str]:
@@ -221,4 +240,5 @@ def discounts(ctx: Context, found: list[Discount], x: Tree) -> list[Json | str]:
     return [discount(ctx, d, x["discounts"]) for d in found]
 
 
-RENDERERS.update({"customer": customer, "product": product, "price": price, "coupon": coupon, "discount": discount})
+RENDERERS.update({"customer": customer, "product": product, "price": price, "coupon": coupon, "discount": discount,
+                  "webhook_endpoint": webhook_endpoint})  # fmt: skip

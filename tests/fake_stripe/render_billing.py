@@ -1,9 +1,12 @@
 """Subscriptions, items, invoices, lines and payments in the shape of an API version."""
 
+from msgspec.structs import replace
+
 from tests.fake_stripe.expand import Tree
-from tests.fake_stripe.records import Invoice, InvoicePayment, Item, Line, PaymentIntent, Subscription
-from tests.fake_stripe.render import NONE, RENDERERS, Context, Json, discount, discounts, embedded, plan, price
-from tests.fake_stripe.versions import ACACIA, BASIL, CLOVER, DAHLIA, ENDIVE, FLEXIBLE, LATEST_CHARGE
+from tests.fake_stripe.records import Invoice, Item, Line, PaymentIntent, Subscription
+from tests.fake_stripe.render import NONE, RENDERERS, Context, Json, discount, discounts, embedded, owned, plan, price
+from tests.fake_stripe.render_payments import invoice_payment
+from tests.fake_stripe.versions import ACACIA, BASIL, DAHLIA, ENDIVE, FEATURES_RENAMED, FLEXIBLE, TIERS_BY_EXPAND
 
 _AUTOMATIC_TAX = {"disabled_reason": None, "enabled": False, "liability": None}
 _INVOICE_TAX = {"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None}
@@ -22,6 +25,8 @@ def subscription_item(ctx: Context, i: Item, x: Tree) -> Json:
         del out["quantity"]
     if ctx.v >= BASIL:
         out["current_period_end"], out["current_period_start"] = i.period_end, i.period_start
+    if "billed_until" in x:
+        out["billed_until"] = i.period_end
     return out
 
 
@@ -45,9 +50,11 @@ def subscription(ctx: Context, s: Subscription, x: Tree) -> Json:
         "next_pending_invoice_item_invoice": None, "on_behalf_of": None, "pause_collection": s.pause_collection,
         "payment_settings": {"payment_method_options": None, "payment_method_types": None,
                              "save_default_payment_method": "off"},
-        "pending_invoice_item_interval": None, "pending_setup_intent": None, "pending_update": None, "schedule": None,
-        "start_date": s.start_date, "status": s.status, "test_clock": None, "transfer_data": None, "trial_end": s.trial_end,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "pending_invoice_item_interval": None, "pending_setup_intent": None,
+        "pending_update": _pending_update(ctx, s), "schedule": None,
+        "start_date": s.start_date, "status": s.status, "test_clock": s.test_clock, "transfer_data": None,
+        "trial_end": s.trial_end,
+        "trial_settings": {"end_behavior": {"missing_payment_method": s.without_method}},
         "trial_start": s.trial_start}  # fmt: skip
     _subscription_by_version(ctx, s, x, out)
     return out
@@ -59,17 +66,39 @@ def _subscription_by_version(ctx: Context, s: Subscription, x: Tree, out: Json) 
         starts = [i.period_start for i in s.items] or [s.anchor]
         out["current_period_end"], out["current_period_start"] = min(ends), min(starts)
         out["discount"] = discount(ctx, s.discounts[0], x.get("discount", NONE)) if s.discounts else None
+    if ctx.v < TIERS_BY_EXPAND:
+        out["tax_percent"] = None
     if ctx.v < ENDIVE:
         one = s.items[0] if len(s.items) == 1 else None
         out["plan"] = ctx.price_and_plan(one.price)[1] if one else None
         out["quantity"] = one.quantity if one else None
     if ctx.v >= FLEXIBLE:
-        out["billing_mode"] = {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": s.created}
-    if ctx.v >= DAHLIA:
-        out["customer_account"] = None
+        out["billing_mode"] = _billing_mode(s)
+    owned(ctx, out, s.customer)
     if ctx.v >= ENDIVE:
-        paused = None if s.status != "paused" else {"transitioned_at": s.paused_at, "type": "manual"}
+        paused = None if s.status != "paused" else {"transitioned_at": s.paused_at, "type": s.pause_type}
         out["status_details"] = {"paused": paused}
+        out["billing_schedules"] = []  # [verify] since which version
+
+
+def _billing_mode(s: Subscription) -> Json:
+    """`flexible` is the default for new ones since clover; `classic` shows nothing but itself."""
+    flexible = s.billing_mode == "flexible"
+    return {
+        "flexible": {"proration_discounts": "included"} if flexible else None,
+        "type": s.billing_mode,
+        "updated_at": s.created if flexible else None,
+    }
+
+
+def _pending_update(ctx: Context, s: Subscription) -> Json | None:
+    """What waits for a payment: the items as they would be."""
+    if s.pending_update is None:
+        return None
+    waiting = {"price": s.pending_update["price"], "quantity": s.pending_update["quantity"]}
+    first = subscription_item(ctx, replace(s.items[0], **waiting), NONE)
+    return {"billing_cycle_anchor": None, "expires_at": s.pending_update["expires_at"], "subscription_items": [first],
+            "trial_end": None, "trial_from_plan": None}  # fmt: skip
 
 
 def line_item(ctx: Context, line: Line, x: Tree, invoice_: Invoice) -> Json:
@@ -149,7 +178,7 @@ def invoice(ctx: Context, v: Invoice, x: Tree) -> Json:
         "due_date": v.due_date, "effective_at": v.finalized_at, "ending_balance": None if v.status == "draft" else 0,
         "footer": None,
         "from_invoice": None, "hosted_invoice_url": hosted, "invoice_pdf": hosted and hosted + "/pdf",
-        "issuer": {"type": "self"}, "last_finalization_error": None, "latest_revision": None,
+        "issuer": {"type": "self"}, "last_finalization_error": v.finalization_error, "latest_revision": None,
         "lines": embedded(f"/v1/invoices/{v.id}/lines", lines, len(v.lines)),
         "livemode": ctx.livemode, "metadata": v.metadata, "next_payment_attempt": v.next_payment_attempt, "number": v.number,
         "on_behalf_of": None,
@@ -159,7 +188,7 @@ def invoice(ctx: Context, v: Invoice, x: Tree) -> Json:
         "shipping_details": None, "starting_balance": 0, "statement_descriptor": None, "status": v.status,
         "status_transitions": {"finalized_at": v.finalized_at, "marked_uncollectible_at": v.uncollectible_at,
                                "paid_at": v.paid_at, "voided_at": v.voided_at},
-        "subtotal": v.subtotal, "subtotal_excluding_tax": v.subtotal, "test_clock": None, "total": v.total,
+        "subtotal": v.subtotal, "subtotal_excluding_tax": v.subtotal, "test_clock": v.test_clock, "total": v.total,
         "total_discount_amounts": _taken(v), "total_excluding_tax": v.total,
         "webhooks_delivered_at": v.finalized_at}  # fmt: skip
     _old_invoice(ctx, v, x, out)
@@ -179,6 +208,10 @@ def _taken(v: Invoice) -> list[Json]:
 def _old_invoice(ctx: Context, v: Invoice, x: Tree, out: Json) -> None:
     if ctx.v >= BASIL:
         return
+    if ctx.v < TIERS_BY_EXPAND:
+        out["tax_percent"] = None
+    if ctx.v < FEATURES_RENAMED:
+        out["rendering_options"] = None  # [verify] until when: a recording of 2020-08-27 has it, one of 2024-06-20 doesn't
     intent = _default_intent(ctx, v)
     out |= {
         "application_fee_amount": None, "charge": intent.latest_charge if intent else None,
@@ -201,13 +234,15 @@ def _modern_invoice(ctx: Context, v: Invoice, x: Tree, out: Json) -> None:
         out["total_pretax_credit_amounts"], out["total_taxes"] = [], []
     if ctx.v >= BASIL and "payments" in x:
         found = [p for p in (ctx.get("invoice_payment", i) for i in v.payments) if p is not None]
-        rows = [invoice_payment(ctx, p, x["payments"].get("data", NONE)) for p in found[: ctx.payments]]
+        below = x["payments"].get("data", NONE)
+        rows = [invoice_payment(ctx, p, below) for p in found[: ctx.payments]]
         out["payments"] = embedded("/v1/invoices/payments", rows, None)
         out["payments"]["has_more"] = len(found) > len(rows)
     if "confirmation_secret" in x:
         out["confirmation_secret"] = None
-    if ctx.v >= DAHLIA:
-        out["customer_account"] = None
+    if "amount_paid_off_stripe" in x:
+        out["amount_paid_off_stripe"] = v.paid_off_stripe
+    owned(ctx, out, v.customer)
     if ctx.v >= ENDIVE:
         reason = None if v.uncollectible_reason is None else {"reason": v.uncollectible_reason}
         out["status_details"] = {"uncollectible": reason}
@@ -219,48 +254,4 @@ def _default_intent(ctx: Context, v: Invoice) -> PaymentIntent | None:
     return None if payment is None else ctx.get("payment_intent", payment.payment_intent)
 
 
-def invoice_payment(ctx: Context, p: InvoicePayment, x: Tree) -> Json:
-    below = x.get("payment", NONE)
-    return {
-        "id": p.id, "object": "invoice_payment", "amount_paid": p.amount_paid, "amount_requested": p.amount_requested,
-        "created": p.created, "currency": p.currency, "invoice": ctx.ref("invoice", p.invoice, x, "invoice"),
-        "is_default": p.is_default, "livemode": ctx.livemode,
-        "payment": {"payment_intent": ctx.ref("payment_intent", p.payment_intent, below, "payment_intent"),
-                    "type": "payment_intent"},
-        "status": p.status, "status_transitions": {"canceled_at": p.canceled_at, "paid_at": p.paid_at}}  # fmt: skip
-
-
-def payment_intent(ctx: Context, p: PaymentIntent, x: Tree) -> Json:
-    out: Json = {
-        "id": p.id, "object": "payment_intent", "amount": p.amount, "amount_capturable": 0, "amount_details": {"tip": {}},
-        "amount_received": p.amount_received, "application": None, "application_fee_amount": None,
-        "automatic_payment_methods": None,
-        "canceled_at": p.canceled_at, "cancellation_reason": None, "capture_method": "automatic",
-        "client_secret": None, "confirmation_method": "automatic", "created": p.created, "currency": p.currency,
-        "customer": ctx.ref("customer", p.customer, x, "customer"), "description": p.description,
-        "last_payment_error": p.last_payment_error, "livemode": ctx.livemode, "metadata": {}, "next_action": None,
-        "on_behalf_of": None, "payment_method": p.payment_method, "payment_method_configuration_details": None,
-        "payment_method_options": {"card": {"installments": None, "mandate_options": None, "network": None,
-                                            "request_three_d_secure": "automatic"}},
-        "payment_method_types": ["card"], "processing": None, "receipt_email": None, "review": None,
-        "setup_future_usage": "off_session",
-        "shipping": None, "source": None, "statement_descriptor": None, "statement_descriptor_suffix": None, "status": p.status,
-        "transfer_data": None, "transfer_group": None}  # fmt: skip
-    if ctx.v >= LATEST_CHARGE:
-        out["latest_charge"] = p.latest_charge
-    else:
-        out["charges"] = embedded(f"/v1/charges?payment_intent={p.id}", [], 0)
-    if ctx.v < BASIL:
-        out["invoice"] = ctx.ref("invoice", p.invoice, x, "invoice")
-    if ctx.v >= DAHLIA:
-        out["customer_account"] = None
-    if ctx.v >= CLOVER:
-        out |= {
-            "excluded_payment_method_types": None,
-            "payment_details": {"customer_reference": None, "order_reference": p.invoice},
-        }
-    return out
-
-
-RENDERERS.update({"subscription": subscription, "subscription_item": subscription_item, "invoice": invoice,
-                  "invoice_payment": invoice_payment, "payment_intent": payment_intent})  # fmt: skip
+RENDERERS.update({"subscription": subscription, "subscription_item": subscription_item, "invoice": invoice})

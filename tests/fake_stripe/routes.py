@@ -1,12 +1,13 @@
 """What can be asked, with which parameters, under which permission, and which objects answer (STRIPE 5.3)."""
 
+import operator
 import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from tests.fake_stripe.collection import StatusIn, Test
 from tests.fake_stripe.errors import ApiError
 from tests.fake_stripe.params import MAX_TYPES, Params
-from tests.fake_stripe.records import Record
 
 COMMON = ("limit", "starting_after", "ending_before", "expand")
 SUBSCRIPTION_STATUSES = frozenset({"active", "past_due", "unpaid", "canceled", "incomplete", "incomplete_expired", "trialing",
@@ -17,9 +18,10 @@ PERMISSION = {"customer": "rak_customer_read", "subscription": "rak_subscription
               "invoice": "rak_invoice_read", "line_item": "rak_invoice_read", "payment_intent": "rak_payment_intent_read",
               "price": "rak_plan_read", "product": "rak_product_read", "coupon": "rak_coupon_read", "event": "rak_event_read",
               "account": "rak_account_read",
+              "webhook_endpoint": "rak_webhook_read",  # [verify] its name
               "invoice_payment": "rak_invoice_read"}  # [verify] which permission covers it is unknown (STRIPE 6.1)  # fmt: skip
-
-Test = Callable[[Record], bool]
+COMPARE = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
 class Route(NamedTuple):
@@ -47,33 +49,43 @@ def _equals(params: Params, *names: str) -> Iterable[Test]:
             yield lambda record, name=name, value=value: getattr(record, name) == value
 
 
+def inside(value: int, limits: dict[str, int]) -> bool:
+    """Within bounds named as Stripe names them."""
+    return all(COMPARE[name](value, limit) for name, limit in limits.items())
+
+
 def _customers(params: Params) -> Iterable[Test]:
     return _equals(params, "email")  # exact and case-sensitive
 
 
 def _subscriptions(params: Params) -> Iterable[Test]:
     status = params.word("status", SUBSCRIPTION_STATUSES)
-    if status == "ended":
-        yield lambda s: s.status in {"canceled", "incomplete_expired"}
-    elif status is None:  # [doc] "canceled" is left out by default; `incomplete_expired` likewise
-        yield lambda s: s.status not in {"canceled", "incomplete_expired"}
+    if status in {"ended", None}:  # [doc] "canceled" is left out by default; `incomplete_expired` likewise
+        yield StatusIn(ENDED, wanted=status is not None)
     elif status != "all":
-        yield lambda s: s.status == status
+        yield StatusIn(frozenset({status}))
     yield from _equals(params, "collection_method")
-    if (price := params.get("price")) is not None:
+    if (price := params.get("price") or params.get("plan")) is not None:
         yield lambda s: any(item.price == price for item in s.items)
+    for name, part in (("current_period_start", "period_start"), ("current_period_end", "period_end")):
+        if limits := params.bounds.get(name):  # [doc] the earliest of the items' since basil
+            yield lambda s, part=part, limits=limits: bool(s.items) and inside(min(getattr(i, part) for i in s.items), limits)
 
 
 def _invoices(params: Params) -> Iterable[Test]:
     status = params.word("status", INVOICE_STATUSES)
     if status is not None:
-        yield lambda v: v.status == status
+        yield StatusIn(frozenset({status}))
     yield from _equals(params, "subscription", "collection_method")
+    if limits := params.bounds.get("due_date"):
+        yield lambda v: v.due_date is not None and inside(v.due_date, limits)
 
 
 def _payments(params: Params) -> Iterable[Test]:
-    params.word("status", frozenset({"open", "paid", "canceled"}))
-    yield from _equals(params, "status", "invoice")
+    status = params.word("status", frozenset({"open", "paid", "canceled"}))
+    if status is not None:
+        yield StatusIn(frozenset({status}))
+    yield from _equals(params, "invoice")
     intent = params.get("payment[payment_intent]")
     if intent is not None:
         yield lambda p: p.payment_intent == intent
@@ -106,7 +118,7 @@ def _events(params: Params) -> Iterable[Test]:
         yield lambda e: e.type in chosen
     success = params.flag("delivery_success")
     if success is not None:
-        yield lambda e: (not e.failed and e.pending_webhooks == 0) == success
+        yield lambda e: (e.pending_webhooks == 0) == success
 
 
 ROUTES = (
@@ -116,7 +128,18 @@ ROUTES = (
         "/v1/subscriptions",
         "subscription",
         "list",
-        ("created", "customer", "status", "price", "collection_method", "test_clock"),
+        (
+            "created",
+            "customer",
+            "customer_account",
+            "status",
+            "price",
+            "plan",
+            "collection_method",
+            "test_clock",
+            "current_period_start",
+            "current_period_end",
+        ),
         _subscriptions,
     ),
     _route("/v1/subscriptions/:id", "subscription", "one", ()),
@@ -126,7 +149,7 @@ ROUTES = (
         "/v1/invoices",
         "invoice",
         "list",
-        ("created", "customer", "status", "subscription", "collection_method", "due_date"),
+        ("created", "customer", "customer_account", "status", "subscription", "collection_method", "due_date"),
         _invoices,
     ),
     _route("/v1/invoices/:id", "invoice", "one", ()),
@@ -149,6 +172,8 @@ ROUTES = (
     _route("/v1/coupons/:id", "coupon", "one", ()),
     _route("/v1/events", "event", "list", ("created", "type", "types", "delivery_success"), _events),
     _route("/v1/events/:id", "event", "one", ()),
+    _route("/v1/webhook_endpoints", "webhook_endpoint", "list", ()),
+    _route("/v1/webhook_endpoints/:id", "webhook_endpoint", "one", ()),
     _route("/v1/account", "account", "account", ()),
 )
 _BY_DEPTH: dict[int, tuple[Route, ...]] = {

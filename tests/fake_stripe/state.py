@@ -3,11 +3,11 @@
 import random
 import threading
 from base64 import b64encode
-from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.collection import Collection, owner_of
 from tests.fake_stripe.records import KIND, Item, Record, copy_of
 
 _LENGTH = {"customer": ("cus_", 14), "subscription": ("sub_1", 23), "subscription_item": ("si_", 14), "invoice": ("in_1", 23),
@@ -15,79 +15,29 @@ _LENGTH = {"customer": ("cus_", 14), "subscription": ("sub_1", 23), "subscriptio
            "product": ("prod_", 14),
            "coupon": ("", 8), "discount": ("di_1", 23), "event": ("evt_1", 23), "line_item": ("il_1", 23),
            "charge": ("ch_3", 23),
-           "payment_method": ("pm_1", 23), "request": ("req_", 14), "account": ("acct_1", 15)}  # fmt: skip
-KINDS = ("customer", "subscription", "invoice", "invoice_payment", "payment_intent", "price", "product", "coupon", "event")
+           "payment_method": ("pm_1", 23), "request": ("req_", 14), "account": ("acct_1", 15),
+           "payment_record": ("payrec_1", 23), "webhook_endpoint": ("we_1", 23)}  # fmt: skip
+KINDS = (
+    "customer",
+    "subscription",
+    "invoice",
+    "invoice_payment",
+    "payment_intent",
+    "price",
+    "product",
+    "coupon",
+    "event",
+    "webhook_endpoint",
+)
 HISTORY = 32
 
-Key = tuple[int, int, str]
 
+class Touching(Protocol):
+    """A vast account: whatever is about to change has to be kept."""
 
-def key_of(record: Record) -> Key:
-    """What a list is ordered by."""
-    return (record.created, record.seq, record.id)
+    def touch(self, record: Record | str) -> None: ...
 
-
-class Collection:
-    """Objects of one kind by id, ordered by creation; `by_customer` where they have one."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, Record] = {}
-        self.order: list[Key] = []
-        self.by_customer: dict[str, list[str]] = {}
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter([self.by_id[key[2]] for key in self.order])
-
-    def add(self, record: Record) -> None:
-        """One more; nearly always the newest."""
-        self.by_id[record.id] = record
-        key = key_of(record)
-        if self.order and key < self.order[-1]:
-            insort(self.order, key)
-        else:
-            self.order.append(key)
-        self._index(record)
-
-    def load(self, records: Iterable[Record]) -> None:
-        """Many at once, in any order."""
-        for record in records:
-            self.by_id[record.id] = record
-            self.order.append(key_of(record))
-            self._index(record)
-        self.order.sort()
-
-    def _index(self, record: Record) -> None:
-        customer = getattr(record, "customer", None)
-        if customer is not None:
-            self.by_customer.setdefault(customer, []).append(record.id)
-
-    def remove(self, record: Record) -> None:
-        """Take it out of lists and retrieves."""
-        del self.by_id[record.id]
-        del self.order[bisect_left(self.order, key_of(record))]
-        if (customer := getattr(record, "customer", None)) is not None:
-            self.by_customer[customer].remove(record.id)
-
-    def between(self, created: dict[str, int], after: Record | None, before: Record | None, customer: str | None) -> list[Key]:
-        """Keys, oldest first, inside the `created` bounds and strictly older than `after`, newer than `before`."""
-        order = self.order if customer is None else sorted(key_of(self.by_id[i]) for i in self.by_customer.get(customer, ()))
-        low, high = 0, len(order)
-        if "gte" in created:
-            low = bisect_left(order, (created["gte"],))
-        if "gt" in created:
-            low = max(low, bisect_left(order, (created["gt"] + 1,)))
-        if "lte" in created:
-            high = bisect_left(order, (created["lte"] + 1,))
-        if "lt" in created:
-            high = min(high, bisect_left(order, (created["lt"],)))
-        if after is not None:
-            high = min(high, bisect_left(order, key_of(after)))
-        if before is not None:
-            low = max(low, bisect_right(order, key_of(before)))
-        return order[low:high]
+    def subscription_of(self, item: str) -> str | None: ...
 
 
 class State:
@@ -105,6 +55,7 @@ class State:
         self.items: dict[str, str] = {}  # subscription item -> subscription
         self.revision = 0
         self._seq = 0
+        self._vast: Touching | None = None
         self.account_id = self.new_id("account")
         self.account_name = "Northwind Software"
 
@@ -124,7 +75,7 @@ class State:
 
     def get(self, kind: str, id_: str | None) -> Record | None:
         """The object, or None."""
-        return None if id_ is None else self.collections[kind].by_id.get(id_)
+        return None if id_ is None else self.collections[kind].find(id_)
 
     def last_known(self, kind: str, id_: str) -> Record:
         """The object, or its last copy when it is deleted: subscriptions go on with a deleted price or coupon.
@@ -134,8 +85,23 @@ class State:
         """
         return self.get(kind, id_) or self.deleted[id_]
 
+    def start_after(self, seq: int, vast: Touching) -> None:
+        """There is much already, made when it is asked for: new objects come after it."""
+        self._seq, self._vast = seq, vast
+
+    def touch(self, record: Record | str | None) -> None:
+        """This object (or id) is about to change, or to get company."""
+        if self._vast is not None and record is not None:
+            self._vast.touch(record)
+
+    def subscription_of(self, item: str) -> str | None:
+        """Whose item this is."""
+        found = self.items.get(item)
+        return self._vast.subscription_of(item) if found is None and self._vast is not None else found
+
     def add(self, record: Record) -> Record:
         """A new object, now."""
+        self.touch(owner_of(record))
         record.seq = self.next_seq()
         self.remember(record.id, None)
         self.collections[KIND[type(record)]].add(record)
@@ -157,6 +123,7 @@ class State:
     def remember(self, id_: str, before: Record | None) -> None:
         """Keep how an object was until now, for stale reads."""
         self.revision += 1
+        self.touch(id_ if before is None else before)
         if not self.keep_history:
             return
         past = self.history.get(id_)

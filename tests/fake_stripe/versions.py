@@ -12,6 +12,7 @@ BASIL = "2025-03-31"
 FLEXIBLE = "2025-06-30"
 CLOVER = "2025-09-30"
 DAHLIA = "2026-03-25"
+BY_EXPAND_ONLY = "2026-05-27"  # `billed_until` of items, `amount_paid_off_stripe` of invoices
 ENDIVE = "2026-09-30"
 
 RENDERED = ("2020-08-27", "2024-06-20", "2025-03-31.basil", "2025-09-30.clover", "2026-03-25.dahlia", "2026-09-30.endive",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.fake_stripe import Clock, FakeStripe
-from tests.fake_stripe.generate import Shape, generate, large
+from tests.fake_stripe.generate import Shape, generate
+from tests.fake_stripe.vast import large
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "objects"
 VERSIONS = (
