@@ -20,6 +20,8 @@ from models.errors import DatabaseAway, SettingsError
 from models.store import failpoints
 
 BUSY_TIMEOUT_MS = 5_000
+LONG_LOG_BYTES = 4 << 20  # a write-ahead log that the clock copies into the database
+LONGEST_LOG_PAGES = 16_384  # 64 MB: one that whoever commits copies, should there be no clock
 WEB_BUSY_TIMEOUT_MS = 1_500  # as PostgreSQL's statement_timeout on the web side: an answer is due within 2 s (FAULTS 6)
 
 
@@ -60,6 +62,7 @@ class Database:
         if not self.on_sqlite and self.dialect != "postgresql":
             raise SettingsError("DATABASE_URL: takes sqlite:///… or postgresql://…")
         self._lock = WriteLock(Path(f"{self.url.database}.lock")) if self.on_sqlite else None
+        self._looked_at = 0
         self.engine = _sqlite_engine(url, role, pool_size) if self.on_sqlite else _postgres_engine(url, role, pool_size)
         failpoints.watch(self.engine)
 
@@ -84,6 +87,26 @@ class Database:
             with self._lock.held(), self.engine.begin() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
+
+    def checkpoint(self) -> None:
+        """SQLite: copy a long write-ahead log into the database, beside everybody's work: nearly all of it without the write
+        lock, then the rest with it, so that the log begins anew. Otherwise those who commit would have to, and whoever waits
+        for them (15 % of a drain, and the slowest acknowledgements)."""
+        if self._lock is None or not self._log_is_long():
+            return
+        with self._translated(), self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+            with self._lock.held():
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+    def _log_is_long(self) -> bool:
+        """Whether the log is long (its file never gets shorter) and was written since the last look."""
+        try:
+            found = Path(f"{self.url.database}-wal").stat()
+        except OSError:
+            return False
+        before, self._looked_at = self._looked_at, found.st_mtime_ns
+        return found.st_size >= LONG_LOG_BYTES and found.st_mtime_ns != before
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -138,6 +161,7 @@ def _sqlite_engine(url: str, role: str, pool_size: int) -> Engine:
             "foreign_keys=ON",
             "cache_size=-16384",
             "temp_store=MEMORY",
+            f"wal_autocheckpoint={LONGEST_LOG_PAGES}",
         ):
             dbapi.execute(f"PRAGMA {pragma}").close()
 

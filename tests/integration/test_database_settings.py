@@ -1,6 +1,7 @@
 """The database's settings are part of the guarantee: checked at the start, and kept when it comes back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -38,6 +39,22 @@ def test_a_postgres_without_fsync_is_refused(
         check_durability(database)
     with pytest.raises(SettingsError, match="fsync=on"):
         prepare(settings)
+
+
+@only_sqlite
+def test_the_clock_keeps_the_log_short_that_nobody_else_copies(database: Database) -> None:
+    log = Path(f"{database.url.database}-wal")
+    with session_scope(database, write=True) as connection:
+        connection.exec_driver_sql("CREATE TABLE filled (body BLOB)")
+    sizes = []
+    for _ in range(6):
+        for _ in range(5):
+            with session_scope(database, write=True) as connection:
+                connection.exec_driver_sql("INSERT INTO filled VALUES (zeroblob(2000000))")
+        sizes.append(log.stat().st_size)
+        database.checkpoint()
+    assert sizes[0] > 9_000_000, "whoever commits doesn't copy"
+    assert max(sizes) < 2 * sizes[0], "it began anew each time"
 
 
 @pytest.fixture
