@@ -184,6 +184,7 @@ class Api:
         ctx = self._contexts.get(version)
         if ctx is None:
             ctx = self._contexts[version] = Context(self.state, version)
+            ctx.encoded = True
         ctx.items, ctx.lines, ctx.payments = self.sizes.items, self.sizes.lines, self.sizes.payments
         return ctx
 

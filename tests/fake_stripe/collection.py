@@ -84,6 +84,10 @@ class Collection:
         """Those that may be other than they were at the start."""
         return self
 
+    def some(self) -> Iterable[Record]:
+        """As many as a life of the account plays with: all, unless there are very many."""
+        return self
+
     def add(self, record: Record) -> None:
         """One more; nearly always the newest."""
         self.by_id[record.id] = record

@@ -28,7 +28,7 @@ class MoreLife:
     # --- who ------------------------------------------------------------------------------------------
 
     def _with(self, status: str) -> list[Subscription]:
-        return [s for s in self.state.of("subscription") if s.status == status and s.customer not in self.state.deleted]
+        return [s for s in self.state.of("subscription").some() if s.status == status and s.customer not in self.state.deleted]
 
     def _one(self, status: str = "active", fits: Callable[[Subscription], bool] = lambda s: True) -> Subscription | None:
         found = [s for s in self._with(status) if fits(s)]

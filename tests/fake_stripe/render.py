@@ -4,6 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from tests.fake_stripe.expand import Tree
 from tests.fake_stripe.records import KIND, Coupon, Customer, Discount, Price, Product, Record, WebhookEndpoint
 from tests.fake_stripe.state import State
@@ -27,6 +29,7 @@ class Context:
         self.as_of = as_of
         self.items, self.lines, self.payments = items, lines, payments
         self.livemode = state.livemode
+        self.encoded = False  # what is shared may stand in an answer as JSON already
         self._prices: dict[str, tuple[Json, Json]] = {}
         self._revision = -1
 
@@ -57,7 +60,10 @@ class Context:
         found = self._prices.get(id_)
         if found is None:
             record = self.get("price", id_) or self.state.last_known("price", id_)
-            found = self._prices[id_] = (price(self, record, NONE), plan(self, record, NONE))
+            found = (price(self, record, NONE), plan(self, record, NONE))
+            if self.encoded:
+                found = (msgspec.Raw(msgspec.json.encode(found[0])), msgspec.Raw(msgspec.json.encode(found[1])))
+            self._prices[id_] = found
         return found
 
 
@@ -137,7 +143,7 @@ def product(ctx: Context, p: Product, x: Tree) -> Json:
     return out
 
 
-def _decimal(p: Price) -> str | None:
+def decimal_of(p: Price) -> str | None:
     if p.unit_amount_decimal is not None:
         return p.unit_amount_decimal
     return None if p.unit_amount is None else str(p.unit_amount)
@@ -165,7 +171,7 @@ def price(ctx: Context, p: Price, x: Tree) -> Json:
         "metadata": p.metadata, "nickname": p.nickname, "product": ctx.ref("product", p.product, x, "product"),
         "recurring": _recurring(ctx, p), "tax_behavior": p.tax_behavior, "tiers_mode": p.tiers_mode,
         "transform_quantity": p.transform_quantity, "type": p.type, "unit_amount": p.unit_amount,
-        "unit_amount_decimal": _decimal(p)}  # fmt: skip
+        "unit_amount_decimal": decimal_of(p)}  # fmt: skip
     if p.tiers is not None and ("tiers" in x or ctx.v < TIERS_BY_EXPAND):
         out["tiers"] = p.tiers
     if "currency_options" in x:
@@ -173,7 +179,7 @@ def price(ctx: Context, p: Price, x: Tree) -> Json:
             "custom_unit_amount": None,
             "tax_behavior": p.tax_behavior,
             "unit_amount": p.unit_amount,
-            "unit_amount_decimal": _decimal(p),
+            "unit_amount_decimal": decimal_of(p),
         }
         if p.tiers is not None:
             own["tiers"] = p.tiers
@@ -184,7 +190,7 @@ def price(ctx: Context, p: Price, x: Tree) -> Json:
 def plan(ctx: Context, p: Price, x: Tree) -> Json:
     """The legacy mirror of a recurring price."""
     out: Json = {
-        "id": p.id, "object": "plan", "active": p.active, "amount": p.unit_amount, "amount_decimal": _decimal(p),
+        "id": p.id, "object": "plan", "active": p.active, "amount": p.unit_amount, "amount_decimal": decimal_of(p),
         "billing_scheme": p.billing_scheme, "created": p.created, "currency": p.currency, "interval": p.interval,
         "interval_count": p.interval_count, "livemode": ctx.livemode, "metadata": p.metadata, "meter": p.meter,
         "nickname": p.nickname, "product": ctx.ref("product", p.product, x, "product"), "tiers_mode": p.tiers_mode,

@@ -4,7 +4,19 @@ from msgspec.structs import replace
 
 from tests.fake_stripe.expand import Tree
 from tests.fake_stripe.records import Invoice, Item, Line, PaymentIntent, Subscription
-from tests.fake_stripe.render import NONE, RENDERERS, Context, Json, discount, discounts, embedded, owned, plan, price
+from tests.fake_stripe.render import (
+    NONE,
+    RENDERERS,
+    Context,
+    Json,
+    decimal_of,
+    discount,
+    discounts,
+    embedded,
+    owned,
+    plan,
+    price,
+)
 from tests.fake_stripe.render_payments import invoice_payment
 from tests.fake_stripe.versions import ACACIA, BASIL, DAHLIA, ENDIVE, FEATURES_RENAMED, FLEXIBLE, TIERS_BY_EXPAND
 
@@ -148,7 +160,7 @@ def _modern_line(ctx: Context, line: Line, x: Tree, invoice_: Invoice, out: Json
         else {
             "price_details": {"price": ctx.ref("price", line.price, below, "price"), "product": record.product},
             "type": "price_details",
-            "unit_amount_decimal": ctx.price_and_plan(line.price)[0]["unit_amount_decimal"],
+            "unit_amount_decimal": decimal_of(record),
         }
     )
     out["pretax_credit_amounts"], out["taxes"] = [], []

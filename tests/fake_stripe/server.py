@@ -222,7 +222,7 @@ class FakeStripe:
             held.enter_context(self.state.lock)
             for deliveries in self.deliveries:
                 held.enter_context(deliveries.holding())
-            active = (s for s in self.state.of("subscription") if s.status == "active")
+            active = (s for s in self.state.of("subscription").some() if s.status == "active")
             chosen = list(islice(active, subscriptions))
             for subscription in chosen:
                 self.change.renew(subscription)

@@ -5,6 +5,7 @@ What is kept is one number for each object, in the order of lists. An account th
 
 import random
 from array import array
+from collections.abc import Callable
 from functools import cached_property
 
 from tests.fake_stripe.expand import Tree
@@ -15,8 +16,9 @@ from tests.fake_stripe.records import Coupon, Price, Product, Record
 from tests.fake_stripe.render import Context
 from tests.fake_stripe.state import State
 from tests.fake_stripe.vast_collection import VastCollection
-from tests.fake_stripe.vast_plan import BILLS, DAY, NAMES, Kind, Own, Plan
+from tests.fake_stripe.vast_plan import BILLS, DAY, NAMES, Ids, Kind, Own, Plan
 from tests.fake_stripe.vast_records import Bundle, Maker
+from tests.fake_stripe.versions import TIERS_BY_EXPAND
 
 YEARS = 3
 KEPT = 2000  # accounts that were looked at last
@@ -71,17 +73,17 @@ class Vast:
 
     # --- one account ----------------------------------------------------------------------------------
 
-    def _look(self, k: int) -> tuple[Kind, Own]:
-        who, times = self.plan.who(k), self.plan.times(k)
+    def _look(self, k: int) -> tuple[Kind, Own, Ids]:
+        who, times, ids = self.plan.who(k), self.plan.times(k), self.plan.ids(k)
         kind = self.plan.kind(k, who, times)
-        return kind, self.plan.own(k, who, times, kind.bills)
+        return kind, self.plan.own(k, ids, who, times, kind.bills), ids
 
     def bundle(self, k: int) -> Bundle:
         """Its records: made anew unless they were looked at lately."""
         found = self._bundles.get(k)
         if found is None:
-            kind, own = self._look(k)
-            found = self.maker.bundle(kind, own, [self.plan.bill(k, slot, own, kind.bills) for slot in range(kind.bills)])
+            kind, own, ids = self._look(k)
+            found = self.maker.bundle(kind, own, [self.plan.bill(ids, slot, own, kind.bills) for slot in range(kind.bills)])
             for _, slot, record in found.by_kind():
                 record.seq = k * SLOTS | slot
             if len(self._bundles) >= KEPT:
@@ -155,18 +157,25 @@ class Vast:
 
     # --- answers --------------------------------------------------------------------------------------
 
-    def cast(self, kind: str, number: int, ctx: Context, tree: Tree) -> bytes:
-        """An untouched object as rendering it would show it."""
-        k, slot = divmod(number, SLOTS)
-        key = (kind, ctx.version, ctx.items, ctx.lines, ctx.payments, repr(tree))
+    def caster(self, kind: str, ctx: Context, tree: Tree) -> Callable[[int], bytes] | None:
+        """How untouched objects are answered; None: they have to be rendered (as of a moment; customers that hold
+        subscriptions)."""
+        wanted = repr(tree)
+        if ctx.as_of is not None or ctx.v < TIERS_BY_EXPAND or "subscriptions" in wanted:
+            return None
+        key = (kind, ctx.version, ctx.items, ctx.lines, ctx.payments, wanted)
         moulds = self._moulds.get(key)
         if moulds is None:
             moulds = self._moulds[key] = Moulds(self.maker.bundle, ctx, tree, kind)
-        cls, own = self._look(k)
-        mould = moulds.of(cls, slot)
-        return mould.cast(
-            flat(own, [self.plan.bill(k, n, own, cls.bills) if n in mould.bills else None for n in range(cls.bills)])
-        )
+
+        def cast(number: int) -> bytes:
+            k, slot = divmod(number, SLOTS)
+            kind, own, ids = self._look(k)
+            mould = moulds.of(kind, slot)
+            bills = [self.plan.bill(ids, n, own, kind.bills) if n in mould.bills else None for n in range(kind.bills)]
+            return mould.cast(flat(own, bills))
+
+        return cast
 
 
 def large(state: State, objects: int, *, seed: int = 1) -> Vast:

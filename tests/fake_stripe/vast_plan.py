@@ -1,7 +1,7 @@
 """What each account of a vast Stripe is, by its number: a pure function of the seed, so that nothing has to be kept.
 
-An account is one Stripe customer with what it bought. Its class (`Kind`) says what its objects look like, its values (`Own`, and
-`Bill` for each invoice) what is written in them.
+An account is one Stripe customer with what it bought. Its class (`Kind`) says what its objects look like, its values (`Own`,
+and `Bill` for each invoice) what is written in them.
 """
 
 import random
@@ -27,15 +27,19 @@ NAMES = tuple(PROFILES)
 _LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = tuple(bytes((a, b)) for a in _LETTERS for b in _LETTERS)
 _PLACE = {pair: place for place, pair in enumerate(_PAIRS)}
-_SLOTS = "ABCDEF"
+_SLOTS = b"ABCDEF"
 _MANY = len(_PAIRS) ** 2
 _STEP, _START = 9_973_391, 4_242_424
 _BACK = pow(_STEP, -1, _MANY)
-# prefix, length after it, where in the digest
+# prefix, and which part of the account's digest follows it
 _FORM = {
-    "customer": (b"cus_", 9, 0), "subscription": (b"sub_1", 18, 4), "subscription_item": (b"si_", 9, 20),
-    "invoice": (b"in_1", 18, 30), "line_item": (b"il_1", 18, 13), "invoice_payment": (b"inpay_1", 18, 44),
-    "payment_intent": (b"pi_3", 18, 7), "discount": (b"di_1", 18, 36), "payment_method": (b"pm_1", 18, 25)}  # fmt: skip
+    "customer": (b"cus_", slice(0, 9)), "subscription": (b"sub_1", slice(4, 22)), "subscription_item": (b"si_", slice(20, 29)),
+    "invoice": (b"in_1", slice(30, 48)), "line_item": (b"il_1", slice(13, 31)), "invoice_payment": (b"inpay_1", slice(44, 62)),
+    "payment_intent": (b"pi_3", slice(7, 25)), "discount": (b"di_1", slice(36, 54)),
+    "payment_method": (b"pm_1", slice(25, 43))}  # fmt: skip
+
+OWN_IDS = ("customer", "subscription", "discount", "payment_method")
+Ids = tuple[bytes, bytes]  # a digest of the account's number, and the number itself in disguise
 
 
 class Kind(NamedTuple):
@@ -141,59 +145,58 @@ class Plan:
             return ((base, 1), ("seats_monthly", SEATS[(luck >> 32) % 4]), ("storage_monthly", STORAGE[(luck >> 40) % 4]))
         return ((base, QUANTITIES[(luck >> 32) % 6]),)
 
-    def own(self, k: int, who: Company | None, times: tuple[int, int, int, int], bills: int) -> Own:
+    def ids(self, k: int) -> Ids:
+        """What all its ids are made from."""
+        return b64encode(blake2b(b"%d" % k, digest_size=48, key=self._key).digest(), b"Zz"), self._code(k)
+
+    def own(self, k: int, ids: Ids, who: Company | None, times: tuple[int, int, int, int], bills: int) -> Own:
         """Its values."""
-        digest, code = self._digest(k), self._code(k)
         luck = self._luck[k]
         created, begun, start, end = times
-        customer = self._id("customer", digest, code)
         if who is None:
             name, country = b"Somebody %d" % k, b"US"
             email = b"somebody.%d@" % k + PERSONAL[luck % len(PERSONAL)].encode()
         else:
             name, country, email = who.name.encode(), who.country.encode(), b"billing@" + who.domain.encode()
-        item = self._id("subscription_item", digest, code)[:-1]
+        customer, subscription, discount, method = (_stem(kind, ids) + b"A" for kind in OWN_IDS)
+        item = _stem("subscription_item", ids)
         return Own(
-            customer, created, email, name, customer[4:12].upper(), self._id("payment_method", digest, code),
-            SEGMENTS[luck % 3], country, bills + 1, self._id("subscription", digest, code), begun, start, end,
-            (item + b"A", item + b"B", item + b"C"), self._id("discount", digest, code),
+            customer, created, email, name, customer[4:12].upper(), method, SEGMENTS[luck % 3], country, bills + 1,
+            subscription, begun, start, end, (item + b"A", item + b"B", item + b"C"), discount,
             b"ws_%08d" % (luck % 100_000_000))  # fmt: skip
 
-    def bill(self, k: int, slot: int, own: Own, bills: int) -> Bill:
+    def bill(self, ids: Ids, slot: int, own: Own, bills: int) -> Bill:
         """The values of its invoice number `slot`, oldest first."""
-        digest, code = self._digest(k), self._code(k)
-        line = self._id("line_item", digest, code)[:-1]
-        first = b"ABC" if slot == 0 else b"DEF"
-        start = own.start - (bills - 1 - slot) * (own.end - own.start)
+        line, end = _stem("line_item", ids), _SLOTS[slot : slot + 1]
+        lines = (line + b"A", line + b"B", line + b"C") if slot == 0 else (line + b"D", line + b"E", line + b"F")
+        period = own.end - own.start
+        start = own.start - (bills - 1 - slot) * period
         return Bill(
-            self._id("invoice", digest, code, slot), start, start + own.end - own.start, own.prefix + b"-%04d" % (slot + 1),
-            (line + first[:1], line + first[1:2], line + first[2:]), start + 5,
-            self._id("invoice_payment", digest, code, slot), self._id("payment_intent", digest, code, slot),
-            start + 14 * DAY)  # fmt: skip
+            _stem("invoice", ids) + end, start, start + period, own.prefix + b"-%04d" % (slot + 1), lines, start + 5,
+            _stem("invoice_payment", ids) + end, _stem("payment_intent", ids) + end, start + 14 * DAY)  # fmt: skip
 
     # --- ids ------------------------------------------------------------------------------------------
-
-    def _digest(self, k: int) -> bytes:
-        return b64encode(blake2b(b"%d" % k, digest_size=48, key=self._key).digest(), b"Zz")
 
     def _code(self, k: int) -> bytes:
         place = (k * _STEP + _START) % _MANY
         return _PAIRS[place // len(_PAIRS)] + _PAIRS[place % len(_PAIRS)]
 
-    def _id(self, kind: str, digest: bytes, code: bytes, slot: int = 0) -> bytes:
-        prefix, length, place = _FORM[kind]
-        return prefix + digest[place : place + length] + code + b"ABCDEF"[slot : slot + 1]
-
     def id(self, kind: str, k: int, slot: int = 0) -> str:
         """The id of one object."""
-        return self._id(kind, self._digest(k), self._code(k), slot).decode()
+        return (_stem(kind, self.ids(k)) + _SLOTS[slot : slot + 1]).decode()
 
     def account_of(self, kind: str, id_: str) -> tuple[int, int] | None:
         """The account and the slot that an id stands for; None: it isn't one of these."""
         code = id_[-5:-1].encode()
         first, second = _PLACE.get(code[:2]), _PLACE.get(code[2:])
-        slot = _SLOTS.find(id_[-1:])
+        slot = _SLOTS.find(id_[-1:].encode())
         if first is None or second is None or slot < 0:
             return None
         k = (first * len(_PAIRS) + second - _START) * _BACK % _MANY
         return (k, slot) if k < self.accounts and self.id(kind, k, slot) == id_ else None
+
+
+def _stem(kind: str, ids: Ids) -> bytes:
+    """An id without its last letter."""
+    prefix, part = _FORM[kind]
+    return prefix + ids[0][part] + ids[1]

@@ -1,5 +1,5 @@
-"""Convergence through store and apply in one process (FAULTS 8.1): 2,000 random histories, 85 % of them on SQLite, the same ones
-in every run (HISTORIES=n for n/10, SEED=n for those from n on, SEED=random for others), and every one that ever failed."""
+"""Convergence through store and apply in one process (FAULTS 8.1): 2,000 random histories, 85 % of them on SQLite, the same in
+every run (HISTORIES=n for n/10, SEED=n for those from n on, SEED=random for others), and every one that ever failed."""
 
 import os
 import random

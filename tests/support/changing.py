@@ -1,7 +1,7 @@
 """Every kind of change that a small Stripe account can go through, one at random at a time."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from tests.fake_stripe.records import Customer, Invoice, Subscription
@@ -12,10 +12,15 @@ OVER = {"canceled", "incomplete_expired"}
 
 
 class Account:
-    """Two or three Stripe customers on four prices of three products."""
+    """Two or three Stripe customers on four prices of three products. Several may live in one fake Stripe: each changes its own
+    only. `domains`: of whose addresses its customers are; `without`: kinds of changes that never happen."""
 
-    def __init__(self, fake: FakeStripe, rng: random.Random) -> None:
+    def __init__(
+        self, fake: FakeStripe, rng: random.Random, domains: Sequence[str] = DOMAINS, without: Collection[str] = ()
+    ) -> None:
         self.fake, self.do, self.rng = fake, fake.change, rng
+        self.domains = domains
+        self.customers: list[str] = []
         self._kinds: dict[Callable[[], Any], float] = {
             self.quantity: 10, self.price: 8, self.add_item: 3, self.remove_item: 3, self.fail: 7, self.recover: 6,
             self.renew: 4, self.cancel: 3, self.cancel_later: 3, self.keep: 2, self.pause_collection: 3,
@@ -26,15 +31,16 @@ class Account:
             self.uncollectible: 2, self.process: 2, self.pay: 4, self.end_trial: 3, self.status: 2, self.new: 5,
             self.delete_coupon: 1,
         }  # fmt: skip
+        self._kinds = {kind: weight for kind, weight in self._kinds.items() if kind.__name__ not in without}
 
     def begin(self) -> None:
         """The catalog and the first sign-ups."""
         do, rng = self.do, self.rng
-        products = [do.create_product(name) for name in ("Starter", "Growth", "Scale")]
+        self.products = products = [do.create_product(name) for name in ("Starter", "Growth", "Scale")]
         self.prices = [
             do.create_price(products[0], 2900),
-            do.create_price(products[1], 9900, lookup_key="growth_monthly"),
-            do.create_price(products[1], 99900, lookup_key="growth_yearly", interval="year"),
+            do.create_price(products[1], 9900, lookup_key=f"growth_{rng.randint(1, 9999)}_monthly"),
+            do.create_price(products[1], 99900, lookup_key=f"growth_{rng.randint(1, 9999)}_yearly", interval="year"),
             do.create_price(products[2], None, tiers=[(10, 500, None), (None, 300, 1000)], lookup_key=None),
         ]
         self.coupons = [
@@ -60,25 +66,28 @@ class Account:
     # --- choosing ------------------------------------------------------------------------------------
 
     def _customer(self) -> Customer | None:
-        found = list(self.fake.state.of("customer"))
+        found = self._living()
         return self.rng.choice(found) if found else None
 
-    def _subscription(self, *statuses: str) -> Subscription | None:
+    def _living(self) -> list[Any]:
         state = self.fake.state
-        found = [
-            s
-            for s in state.of("subscription")
-            if (s.status in statuses if statuses else s.status not in OVER) and state.get("customer", s.customer)
-        ]
+        return [state.get("customer", key) for key in self.customers if state.get("customer", key) is not None]
+
+    def _owned(self, kind: str) -> list[Any]:
+        state = self.fake.state
+        by_customer = state.of(kind).by_customer
+        return [state.get(kind, key) for owner in self._living() for key in by_customer.get(owner.id, ())]
+
+    def _subscription(self, *statuses: str) -> Subscription | None:
+        found = [s for s in self._owned("subscription") if (s.status in statuses if statuses else s.status not in OVER)]
         return self.rng.choice(found) if found else None
 
     def _invoice(self, *statuses: str) -> Invoice | None:
-        state = self.fake.state
-        found = [v for v in state.of("invoice") if v.status in statuses and state.get("customer", v.customer)]
+        found = [v for v in self._owned("invoice") if v.status in statuses]
         return self.rng.choice(found) if found else None
 
     def _coupon(self) -> Any:
-        found = list(self.fake.state.of("coupon"))
+        found = [coupon for coupon in self.coupons if self.fake.state.get("coupon", coupon.id) is not None]
         return self.rng.choice(found) if found else None
 
     # --- kinds: None when there is nothing it fits -----------------------------------------------------
@@ -88,9 +97,11 @@ class Account:
         rng = self.rng
         owner = self._customer() if rng.random() < 0.3 else None
         if owner is None:
-            if len(self.fake.state.of("customer")) > 4:
+            if len(self._living()) > 4:
                 return None
-            owner = self.do.create_customer(rng.choice([f"ap@{rng.choice(DOMAINS)}", f"Ap@EU.{rng.choice(DOMAINS)}", None]))
+            host = rng.choice(self.domains)
+            owner = self.do.create_customer(rng.choice([f"ap@{host}", f"Ap@EU.{host}", None]))
+            self.customers.append(owner.id)
         if rng.random() < 0.1:
             return owner
         prices = rng.sample(self.prices, rng.choice([1, 1, 2]))
@@ -178,7 +189,7 @@ class Account:
 
     def move(self) -> Any:
         found = self._customer()
-        return found and self.do.move_domain(found, self.rng.choice(DOMAINS))
+        return found and self.do.move_domain(found, self.rng.choice(self.domains))
 
     def rename(self) -> Any:
         found = self._customer()
@@ -186,10 +197,10 @@ class Account:
 
     def delete_customer(self) -> Any:
         found = self._customer()  # not the last: a key that suddenly sees nobody is no proof that nobody is there (F86)
-        return (self.do.delete_customer(found) or True) if len(self.fake.state.of("customer")) > 1 else None
+        return (self.do.delete_customer(found) or True) if len(self._living()) > 1 else None
 
     def rename_product(self) -> Any:
-        found = self.rng.choice(list(self.fake.state.of("product")))
+        found = self.rng.choice(self.products)
         return self.do.rename_product(found, f"Product {self.rng.randint(1, 9)}")
 
     def transfer_key(self) -> Any:

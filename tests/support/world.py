@@ -138,7 +138,11 @@ class World:
         counted("decide_event", ordering.decide_event, VERDICTS)
         counted("break_tie", ordering.break_tie, dict.fromkeys(Verdict, "ties"))
         counted("decide_listed", ordering.decide_listed, {Verdict.REFETCH: "doubtful page rows"})
-        counted("decide_refetched", ordering.decide_refetched, {Verdict.REFETCH: "read again", Verdict.SUPERSEDED: "reads overtaken"})
+        counted(
+            "decide_refetched",
+            ordering.decide_refetched,
+            {Verdict.REFETCH: "read again", Verdict.SUPERSEDED: "reads overtaken"},
+        )
 
 
 __all__ = ["SHORT", "START", "Crash", "World"]
