@@ -17,7 +17,7 @@ from tests.chaos.results import DATABASES, Results, complete
 from tests.chaos.scene import Place, Scene, place
 from tests.chaos.storm import rage
 
-FAULTS = ("F38", "F39", "F40", "F42", "F43", "F50", "F51", "F52", "F53", "F55", "F56", "F57", "F61", "F66", "F74", "F81", "F92")
+FAULTS = ("F40", "F42", "F50", "F51", "F53", "F55", "F56", "F57", "F61", "F66", "F74", "F81", "F92")
 PARTS = ("matrix", "lives", "storms")
 KILLS_A_STORM = 50
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -113,7 +114,7 @@ def _summary(data: dict[str, Any]) -> Iterator[str]:
                       ("dead events", "dead"), ("customers whose figures differ", "different"),
                       ("changes told wrongly", "untold")):  # fmt: skip
         rows.append((name, [sum(storm[key] for storm in _storms_of(data, kind)) for kind in DATABASES]))
-    lives = [sum(sum(code != 0 for code in life["codes"]) for life in _all(data, "lives", kind)) for kind in DATABASES]
+    lives = [sum(life["codes"].count(-signal.SIGKILL) for life in _all(data, "lives", kind)) for kind in DATABASES]
     cells = [len(_all(data, "matrix", kind)) for kind in DATABASES]
     wrong = [sum(bool(cell["wrong"]) for cell in _all(data, "matrix", kind)) for kind in DATABASES]
     rows.insert(2, ("kills of backfills and migrations, one after another", lives))

@@ -16,7 +16,7 @@ SEED = os.environ.get("SEED", "1")
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)
-@pytest.mark.fault("F38", "F39", "F40", "F42", "F51", "F52", "F53", "F55", "F56", "F57", "F61", "F66", "F81", "I1", "I2", "I3")
+@pytest.mark.fault("F40", "F42", "F51", "F53", "F55", "F56", "F57", "F61", "F66", "F81", "I1", "I2", "I3")
 def test_a_storm_of_kills_stops_and_cut_lines_loses_nothing_and_changes_no_figure(
     place: Place, record_property: Callable[[str, object], None]
 ) -> None:

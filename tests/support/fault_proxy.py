@@ -17,6 +17,7 @@ class FaultProxy:
         self._flowing.set()
         self._refusing = False
         self._delay_s = 0.0
+        self._left: int | None = None
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -37,9 +38,19 @@ class FaultProxy:
         for sock in sockets:
             _close(sock)
 
+    def cut_after(self, size: int) -> None:
+        """Let so many bytes of answers through and cut at the next one; who connects then is served."""
+        self._left = size
+
+    @property
+    def to_be_cut(self) -> bool:
+        """Whether so much has not been answered yet."""
+        return self._left is not None
+
     def resume(self) -> None:
         """As if nothing had been."""
         self._refusing = False
+        self._left = None
         self._delay_s = 0.0
         self._flowing.set()
 
@@ -75,16 +86,28 @@ class FaultProxy:
             self._forget(client, server)
             return
         threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
-        self._pump(server, client)
+        self._pump(server, client, answers=True)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, *, answers: bool = False) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if self._delay_s:
                     time.sleep(self._delay_s)
                 self._flowing.wait()
-                sink.sendall(data)
+                part, over = self._allowed(data) if answers else (data, False)
+                sink.sendall(part)
+                if over:
+                    self.cut()
+                    self._refusing = False
         self._forget(source, sink)
+
+    def _allowed(self, answer: bytes) -> tuple[bytes, bool]:
+        """What of an answer may go through, and whether the line is cut after it."""
+        left, over = self._left, False
+        if left is not None:
+            over, answer = len(answer) > left, answer[:left]
+            self._left = None if over else left - len(answer)
+        return answer, over
 
     def _forget(self, *sockets: socket.socket) -> None:
         with self._lock:
