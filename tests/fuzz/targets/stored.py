@@ -156,6 +156,7 @@ class StoredTarget:
 
     def close(self) -> None:
         """Let go of the database."""
+        self._echoes.close()
         self._database.dispose()
         self._served.dispose()
 
