@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (click.Abort, KeyboardInterrupt):
         return _fail("stopped", 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except (PivotalError, click.ClickException) as error:
         return _fail(_line(error), 2)
     except Exception as error:

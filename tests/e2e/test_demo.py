@@ -97,11 +97,12 @@ def test_the_demo_ends_with_every_figure_as_the_rules_say_over_stripes_objects(
     database.close()
 
 
-def test_ctrl_c_ends_the_demo_and_everything_it_started(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_demo_and_everything_it_started_even_where_a_script_left_it_ignored(tmp_path: Path) -> None:
     env = {**os.environ, "DATA_DIR": str(tmp_path / "demo"), "PORT": str(free_port(18_100)), "PYTHONUNBUFFERED": "1"}
     demo = subprocess.Popen(
-        [sys.executable, "-m", "tests.fake_stripe.demo", "--pace", "0.1"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
-    )
+        ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "tests.fake_stripe.demo", "--pace", "0.1"],
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert demo.stdout is not None
     try:
         lines = []

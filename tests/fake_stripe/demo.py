@@ -217,7 +217,8 @@ def answers(url: str) -> bool:
 
 def main() -> int:
     """Until Ctrl-C or SIGTERM: 0. What goes wrong is one line and status 1."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a script's `&` leaves SIGINT ignored: it must end the demo there too
+        signal.signal(number, signal.default_int_handler)
     parser = argparse.ArgumentParser(
         prog="make demo", description="PORT and DATA_DIR (a directory of the demo's own) say where."
     )

@@ -68,6 +68,15 @@ def test_every_command_helps(settings: AppSettings, command: list[str]) -> None:
     assert done.err == ""
 
 
+@pytest.mark.parametrize("group", [[], ["customers"], ["events"], ["tokens"], ["users"]])
+def test_without_a_command_its_help_is_shown_and_nothing_done(tmp_path: Path, group: list[str]) -> None:
+    done = Done(AppSettings(data_dir=tmp_path / "data"), *group)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"Usage: {' '.join(['python -m webhook_app', *group])} [OPTIONS] COMMAND")
+    assert "\nCommands:\n" in done.err
+    assert "..." not in done.err.partition("Commands:")[2], "a line of help that is cut short"
+
+
 def test_the_commands_are_those_of_the_table() -> None:
     import importlib
 
@@ -96,6 +105,7 @@ def test_a_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     assert "OperationalError while migrating (PostgreSQL at 127.0.0.1:9)" in done.err
     assert "geheim" not in done.err
     assert "nobody" not in done.err
+    Done(settings, "events", "counts").refused("OperationalError (PostgreSQL at 127.0.0.1:9)")
 
 
 class TestConnect:
@@ -297,8 +307,16 @@ class TestEvents:
         counted = Done(settings, "events", "counts", "--json").json
         assert counted == {"pending": 2, "applied": 0, "superseded": 0, "ignored": 0, "quarantined": 1, "dead": 0}
         assert Done(settings, "events", "retry", "--id", "evt_quarantined", "--status", "quarantined").status == 0
-        Done(settings, "events", "retry", "--id", "evt_nowhere").refused("there is no dead event")
+        Done(settings, "events", "retry", "--id", "evt_nowhere").refused("there is no dead event evt_nowhere")
         Done(settings, "events", "retry").refused("takes --id EVT or --all")
+
+    @only_sqlite
+    @pytest.mark.usefixtures("stored")
+    def test_of_several_ids_those_that_are_there_come_back_and_the_others_are_named(self, settings: AppSettings) -> None:
+        done = Done(settings, "events", "retry", "--id", "evt_a", "--id", "evt_dead", "--id", "evt_b", "--id", "evt_a")
+        assert (done.status, done.out) == (2, "1 event pending again\n")
+        assert done.err == "error: there is no dead event evt_a, evt_b\n"
+        assert Done(settings, "events", "counts", "--json").json["pending"] == 2
 
     @only_sqlite
     @pytest.mark.usefixtures("stored")

@@ -30,7 +30,7 @@ def users() -> None:
     """People who sign in."""
 
 
-@users.command("create")
+@users.command("create", short_help="Add a user and print a one-time link.")
 @click.option("--email", required=True, help="The address they sign in with.")
 @click.option("--role", type=ROLE, required=True, help="csm reads; admin may do everything.")
 def create_users(email: str, role: str) -> None:
@@ -41,7 +41,7 @@ def create_users(email: str, role: str) -> None:
         click.echo(f"{place.settings.address}/welcome/{link}")
 
 
-@users.command("link")
+@users.command("link", short_help="Print a new one-time link for a user.")
 @click.option("--email", required=True, help="The address they sign in with.")
 def link_users(email: str) -> None:
     """Print a new one-time link for a user who lost theirs, or their password."""

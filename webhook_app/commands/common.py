@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from models.errors import SettingsError
+from models.errors import DatabaseAway, SettingsError
 from models.migrations.state import schema_state
 from models.settings import AppSettings, load_settings
 from models.store.session import Database
@@ -36,6 +36,11 @@ def workplace() -> Iterator[Workplace]:
         if problem:
             raise SettingsError(problem)
         yield Workplace(settings, database)
+    except DatabaseAway as error:
+        if database.on_sqlite:
+            raise
+        url = database.url
+        raise DatabaseAway(f"{error} (PostgreSQL at {url.host or 'its socket'}:{url.port or 5432})") from error
     finally:
         database.dispose()
 

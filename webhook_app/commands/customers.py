@@ -21,7 +21,7 @@ def customers() -> None:
     """Our customers."""
 
 
-@customers.command("import")
+@customers.command("import", short_help="Import customers from a CSV file.")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.pass_context
