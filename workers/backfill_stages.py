@@ -91,7 +91,7 @@ class Stages:
 
     def _begin(self) -> None:
         """Prove that the account answers this key, learn Stripe's time and about when the account began."""
-        first = self._api.read("/v1/customers", {"limit": 1}, "probe")
+        first = self._writer.keeping(lambda: self._api.read("/v1/customers", {"limit": 1}, "probe"))
         rows = rows_of(first)
         if any(row.get("livemode") is not self._writer.record.livemode for row in rows):
             raise Refused(f"the key doesn't read the {self._writer.record.mode} mode of the account")
@@ -108,7 +108,7 @@ class Stages:
 
     def _begin_anew(self, first: Read) -> None:
         start = first.lo_ms // 1000 if first.lo_ms is not None else self._now_ms() // 1000 - UNDATED_START_S
-        oldest = guess_oldest(self._api, first)
+        oldest = self._writer.keeping(lambda: guess_oldest(self._api, first))
         self._plan = Plan(start, oldest)
         with session_scope(self._database) as connection:
             before = runs.last_complete_run(connection, self._run.connection_id)

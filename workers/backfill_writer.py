@@ -2,10 +2,12 @@
 with it in the same short transaction, which also proves the run's lease (F57, F74)."""
 
 import contextlib
+import queue
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -22,8 +24,10 @@ from workers.call_counter import CallCounter
 from workers.needs import missing_reads
 from workers.ordering import ReadBounds
 
+T = TypeVar("T")
 TRIES = 8
 FLUSH_S = 5.0
+BEAT_S = 10.0
 EARLIER_MS = 2_000
 """Evidence from so long before the run's start counts as the run's own: `Date` has whole seconds."""
 _REFERENCES = {"price", "product", "coupon"}
@@ -92,11 +96,35 @@ class Writer:
         self._written = time.monotonic()
         fp("after_backfill_commit")
 
-    def beat(self, every_s: float = 10.0) -> None:
+    def beat(self) -> None:
         """Keep the lease while nothing comes to be written."""
-        if time.monotonic() - self._written > every_s:
+        if time.monotonic() - self._written > BEAT_S:
             with self.writing():
                 pass
+
+    def keeping(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives or raises. It runs beside us while we keep the lease: at the very start, before there are readers,
+        Stripe may put us off (429) for longer than the lease lasts."""
+        answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                answers.put((ask(), None))
+            except BaseException as error:
+                answers.put((None, error))
+
+        threading.Thread(target=work, name="asking", daemon=True).start()
+        while True:
+            try:
+                value, error = answers.get(timeout=BEAT_S)
+            except queue.Empty:
+                with session_scope(self.database, write=True) as connection:
+                    lease = runs.lease_name(self.run.connection_id)
+                    claims.renew_leases(connection, [lease], self._token, self.now_ms(), runs.LEASE_MS)
+                continue
+            if error is not None:
+                raise error
+            return value  # type: ignore[return-value]  # `ask` gave it
 
     def flush(self, connection: Connection) -> None:
         """Write the counts of calls now."""

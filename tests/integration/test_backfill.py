@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from models.settings import AppSettings
-from models.store import bulk
+from models.store import bulk, runs
 from models.store.connections import load_connection
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
@@ -17,7 +17,7 @@ from tests.fake_stripe.keys import ALL_READS
 from tests.fake_stripe.server import FakeStripe
 from tests.support.backfilled import START, backfill, fill, lifted, on_first, rows
 from tests.support.pipeline import Pipeline, expected_figures
-from workers import backfill_stages, walk_readers, walks
+from workers import backfill_stages, backfill_writer, walk_readers, walks
 from workers.stripe_api import Patience
 
 
@@ -345,6 +345,20 @@ def test_429_at_the_very_start_is_no_empty_success(pipeline: Pipeline, fake: Fak
     fake.faults.clear()
     assert backfill(pipeline).state == "complete"
     assert pipeline.stored() == pipeline.expected()
+
+
+@pytest.mark.fault("F65", "F86")
+def test_429_for_longer_than_the_lease_lasts_is_told_as_429(
+    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill_writer, "BEAT_S", 0.02)
+    throttled = fake.faults.order("rate_limit", count=None)
+    result = backfill(pipeline, now_ms=lambda: START * 1000 + throttled.hits * runs.LEASE_MS // 2)
+    assert throttled.hits > 2, "less than a lease has passed"
+    assert (result.state, result.exit_code) == ("failed", 1)
+    assert result.error is not None
+    assert "429" in result.error
+    assert rows(pipeline, "SELECT state, error FROM sync_runs") == [("failed", result.error)]
 
 
 @pytest.mark.fault("F67")
