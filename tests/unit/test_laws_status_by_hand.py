@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-
 from tests.unit.explained import explained
 from tests.unit.stripe_json import DAY, NOW, invoice, payments, subscription
 
