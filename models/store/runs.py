@@ -170,6 +170,12 @@ def log_problems(connection: Connection, run: Run, problems: Mapping[Any, str], 
         connection.execute(insert(SyncLog), kept)
 
 
+def load_problems(connection: Connection, run_id: int, limit: int) -> list[tuple[str | None, str]]:
+    """The first problems noted by a run: the Stripe id (None: the run itself) and what was wrong."""
+    query = select(SyncLog.stripe_id, SyncLog.problem).where(SyncLog.run_id == run_id).order_by(SyncLog.id).limit(limit)
+    return [(row.stripe_id, row.problem) for row in connection.execute(query)]
+
+
 def note_backfilled(connection: Connection, connection_id: int, start: int) -> None:
     """A complete walk began at `start` (s, Stripe's clock): everything older is in the mirror."""
     connection.execute(update(ConnectionTable).where(ConnectionTable.id == connection_id).values(backfilled_at=start))

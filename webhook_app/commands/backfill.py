@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from models.store.keys import load_keyring
+from models.store.runs import load_problems
+from models.store.session import Database, session_scope
 from webhook_app.commands.common import workplace
 from webhook_app.commands.progress import Progress
 
 if TYPE_CHECKING:
     from workers.backfill import RunResult
+
+PROBLEMS_TOLD = 10
 
 
 @click.command()
@@ -36,6 +40,7 @@ def backfill(ctx: click.Context, connection_id: int, as_json: bool) -> None:
             result = run_backfill(place.database, keyring, place.settings, connection_id, progress=progress, stop=stop)
         finally:
             progress.end()
+        _warn(place.database, result)
     click.echo(json.dumps(result.to_json()) if as_json else _told(result), nl=True)
     if result.state == "stopped":
         click.echo("stopped: the same command goes on from here", err=True)
@@ -61,6 +66,20 @@ def _stop_event() -> Iterator[threading.Event]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)  # type: ignore[arg-type]
+
+
+def _warn(database: Database, result: "RunResult") -> None:
+    """What a run that came to its end could not read: figures that depend on it are unknown or old."""
+    if lacking := result.counts.get("missing_permissions"):
+        click.echo(f"warning: the key lacks {', '.join(lacking)}: what depends on it stays unknown", err=True)
+    with session_scope(database) as connection:
+        problems = load_problems(connection, result.run_id, PROBLEMS_TOLD)
+    for stripe_id, problem in problems:
+        if problem != result.error:
+            click.echo(f"warning: {stripe_id or 'the run'}: {' '.join(problem.split())}", err=True)
+    more = result.counts.get("problems", 0) - len(problems)
+    if more > 0:
+        click.echo(f"warning: and {more:,} more problem{'' if more == 1 else 's'}", err=True)
 
 
 def _told(result: "RunResult") -> str:
