@@ -136,6 +136,7 @@ def test_the_header_line_reads_as_the_customer_stands(app: Flask, csm: FlaskClie
 
 
 @time_machine.travel(NOW, tick=False)
+@pytest.mark.fault("F68")
 def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_record: ConnectionRecord) -> None:
     database = services(app).database
     with session_scope(database, write=True) as conn:
@@ -164,6 +165,10 @@ def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_re
     assert "No Stripe customer with @acme.com." in says(f"/customers/{row_id}", backfilled_at=NOW, caught_up_to=NOW)
     assert "Last word from Stripe" not in says("/customers")
     assert "Last word from Stripe 42 min ago" in says("/customers", caught_up_to=NOW - 42 * 60 - 20)
+    lacking = says(f"/customers/{row_id}", missing_permissions='["prices", "rak_invoice_read", "rak_webhook_read"]')
+    assert "Payment status is unknown; MRR of tiered prices is unknown. " in lacking
+    assert "An admin can let the key read Invoices, Prices in Stripe's dashboard" in lacking
+    assert "Last word from Stripe 42 min ago" in says("/customers", missing_permissions='["rak_webhook_read"]')
     assert "Stripe is disconnected" in says(f"/customers/{row_id}", state="disconnected", state_reason="the key was revoked")
     assert "No Stripe connection for staging" in says(f"/customers/{staging}")
     assert "No customer with “zzz” in name, domain or Stripe id" in says("/customers?q=zzz")
@@ -293,6 +298,7 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
         "created": NOW,
         "partition": 0,
         "received_ms": NOW * 1000,
+        "status_ms": NOW * 1000,
         "body": b"{}",
     }
     with session_scope(database, write=True) as conn:
