@@ -5,6 +5,7 @@ What was found is kept in var/chaos as it goes on (`--resume` takes it up) and w
 
 import argparse
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ KILLS_A_STORM = 50
 def main() -> int:
     """Run; 0 when nothing was lost and nothing differs."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # ends what was started, in order
     results = Results(options.seed, resume=options.resume)
     databases = DATABASES if options.database == "both" else (options.database,)
     say = Progress()
@@ -110,7 +112,7 @@ def _lives(where: Place, options: argparse.Namespace, results: Results, say: Pro
     """What is killed until it comes to its end."""
     lives = results.part("lives", where.kind)
     if (name := "a migration, before each statement") not in lives:
-        lives[name] = migration_at_every_statement(where)
+        lives[name] = migration_at_every_statement(where, say)
         results.save()
         say.line(f"{where.kind}: {name}: {len(lives[name]['codes'])} lives {lives[name]['wrong']}")
     if (name := "a backfill, after each page, in a storm") not in lives:

@@ -1,5 +1,6 @@
 """Lives: what is killed after every step it commits, until it comes to its end (F50, F74)."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,14 +19,16 @@ from tests.fake_stripe.generate import Shape
 from tests.support.web_process import ROOT
 from workers.processes import spawn
 
-ACCOUNT = Shape(ours=900, unmatched=60, personal=60, no_email=10, collisions=30, subdomains=30)
+ACCOUNT = Shape(ours=400, unmatched=30, personal=30, no_email=10, collisions=15, subdomains=15)
 MOST = 400
-PACE_S = 1.0
+PACE_S, PER_SECOND = 1.0, 30.0
 """Slower than in a storm of its own: a life of the backfill takes about a second to start."""
 
 
 class Backfills:
-    """A backfill of the scene's account, killed after each page it commits and taken up by the next. Call `turn` in turns."""
+    """A backfill of the scene's account, killed after each page it commits and taken up by the next. Objects that are read one
+    by one are committed a few at a time: while many are wanted it may commit some of them before it is killed. Call `turn` in
+    turns."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -43,20 +46,26 @@ class Backfills:
             return
         if self._process is None:
             assert len(self.codes) < MOST, f"it never comes to its end: {self.codes}"
-            self._scene.stack.order("after_backfill_commit", "kill")
-            command = [sys.executable, "-m", "webhook_app", "backfill", "--connection", str(self._scene.stack.record.id)]
-            with (self._scene.stack.dir / "backfill.log").open("a") as log:
-                self._process = spawn(command, env=self._scene.stack.env, out=log, cwd=ROOT)
+            stack, point = self._scene.stack, f"after_backfill_commit=kill@{1 + self._wanted() // 4}"
+            command = [sys.executable, "-m", "webhook_app", "backfill", "--connection", str(stack.record.id)]
+            with (stack.dir / "backfill.log").open("a") as log:
+                self._process = spawn(command, env={**stack.env, "FAILPOINTS": point}, out=log, cwd=ROOT)
         elif (code := self._process.poll()) is not None:
             self.codes.append(code)
             self._process = None
+
+    def _wanted(self) -> int:
+        """How many objects the run means to read one by one."""
+        with session_scope(self._scene.stack.database) as connection:
+            cursor = bulk.run(connection, "SELECT cursor FROM sync_runs ORDER BY id DESC").scalar()
+        return len(json.loads(cursor or "{}").get("wanted", ()))
 
 
 def backfill_in_a_storm(scene: Scene, place: Place, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
     """A backfill that is killed after every page, with everything else under the nemesis meanwhile."""
     lives = Backfills(scene)
     nemesis = Nemesis(scene.stack, seed, place.postgres)
-    storm = rage(scene, nemesis, seed=seed, over=lambda: lives.over, pace_s=PACE_S, beside=lives.turn,
+    storm = rage(scene, nemesis, seed=seed, over=lambda: lives.over, pace_s=PACE_S, per_second=PER_SECOND, beside=lives.turn,
                  say=lambda line: say(f"{len(lives.codes)} lives of a backfill, {line}"))  # fmt: skip
     with session_scope(scene.stack.database) as connection:
         (runs, objects) = bulk.run(connection, "SELECT count(*), sum(objects) FROM sync_runs WHERE state = 'complete'").one()
@@ -64,7 +73,7 @@ def backfill_in_a_storm(scene: Scene, place: Place, seed: int, say: Callable[[st
     return {"codes": lives.codes, "objects": int(objects or 0), "storm": storm.to_json(), "wrong": wrong}
 
 
-def migration_at_every_statement(place: Place) -> dict[str, Any]:
+def migration_at_every_statement(place: Place, say: Callable[[str], None]) -> dict[str, Any]:
     """A migration killed before its first statement, then before its second, until it comes to its end."""
     directory = place.directory()
     database = place.empty(directory)
@@ -73,6 +82,7 @@ def migration_at_every_statement(place: Place) -> dict[str, Any]:
     while not codes or codes[-1] != 0:
         point = f"between_migration_statements=kill@{len(codes) + 1}"
         codes.append(run_command(migration_environment(place, directory, FAILPOINTS=point), "migrate"))
+        say(f"{place.kind}: {len(codes)} lives of a migration")
         with session_scope(database) as connection:
             tables = set(inspect(connection).get_table_names())
         if codes[-1] != 0 and not tables <= {"alembic_version"}:

@@ -15,8 +15,6 @@ from tests.support.judge import Verdict
 THREADS = 8
 MOST_WAITING = 120
 """Events that may wait to be delivered: while so many do, the story is not told on."""
-PER_SECOND = 100
-"""Events that are told, at most."""
 ACKED_WITHIN_S = 180.0
 SETTLED_WITHIN_S = 300.0
 
@@ -56,10 +54,12 @@ def rage(
     seed: int,
     over: Callable[[], bool],
     pace_s: float = 0.3,
+    per_second: float = 100.0,
     beside: Callable[[], object] = lambda: None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Storm:
-    """Rage until it is `over`, and judge. An act every `pace_s` on average; `beside` is called in turns."""
+    """Rage until it is `over`, and judge. An act every `pace_s` on average, at most `per_second` events; `beside` is
+    called in turns."""
     rng, stack, ledger = random.Random(seed), scene.stack, scene.ledger
     started = next_act = next_chapter = time.monotonic()
     waiting: set[Future[bool]] = set()
@@ -78,7 +78,7 @@ def rage(
             now = time.monotonic()
             if len(waiting) < MOST_WAITING and now >= next_chapter:
                 bodies = scene.story.shuffled(scene.story.chapter())
-                next_chapter = now + len(bodies) / PER_SECOND
+                next_chapter = now + len(bodies) / per_second
                 waiting |= {pool.submit(ledger.deliver, body, now + ACKED_WITHIN_S) for body in bodies}
             if now >= next_act:
                 nemesis.act()

@@ -30,7 +30,22 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--webhook-secret", help="signing secret; else one is made up")
     parser.add_argument("--version", default=PINNED, help="the endpoint's API version")
     parser.add_argument("--rate", type=float, default=0.0, help="changes a second (with --deliver-to)")
+    parser.add_argument("--fault", action="append", default=[], type=json.loads, metavar="JSON",
+                        help='a fault to order: {"kind": "status", "rate": 0.05, "count": null}')  # fmt: skip
+    parser.add_argument("--stale", type=float, default=0.0, help="the chance of a stale read")
+    parser.add_argument("--disturb", type=json.loads, default={}, metavar="JSON",
+                        help='chances of what becomes of deliveries: {"duplicate": 0.1, "drop": 0.01}')  # fmt: skip
     return parser.parse_args()
+
+
+def disturb(fake: FakeStripe, options: argparse.Namespace) -> None:
+    """Order what shall go wrong."""
+    fake.faults.stale_rate = options.stale
+    for order in options.fault:
+        fake.faults.order(**order)
+    for deliveries in fake.deliveries:
+        for name, chance in options.disturb.items():
+            setattr(deliveries.disturb, name, chance)
 
 
 def main() -> int:
@@ -46,6 +61,9 @@ def main() -> int:
     )
     fake.start()
     fake.server.latency = options.latency
+    if options.deliver_to:
+        fake.deliver_to(options.deliver_to, version=options.version)
+    disturb(fake, options)
     print(
         json.dumps(
             {"url": fake.url, "api_key": fake.api_key, "webhook_secret": fake.webhook_secret, "objects": fake.state.counts()}
@@ -55,13 +73,12 @@ def main() -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    if options.deliver_to:
-        fake.deliver_to(options.deliver_to, version=options.version)
-    life = Life(
-        fake, generator, [company(len(generator.companies) + 2000 + n, generator.rng) for n in range(200)], seed=options.seed
-    )
-    while not ended.wait(1 / options.rate if options.rate else None):
-        print(life.tick(), flush=True)
+    if options.rate:
+        rng, known = generator.rng, len(generator.companies)
+        life = Life(fake, generator, [company(known + 2000 + n, rng) for n in range(200)], seed=options.seed)
+        while not ended.wait(1 / options.rate):
+            print(life.tick(), flush=True)
+    ended.wait()
     fake.stop()
     return 0
 

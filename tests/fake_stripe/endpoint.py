@@ -66,7 +66,7 @@ class Endpoint:
         self.secrets = [secret]
         self.version = version
         self.types = types  # None: every type ("*")
-        self.timeout = timeout
+        self.timeout = timeout  # [verify] Stripe doesn't say how long it waits
         self.id = ""
         self.disabled = False
         self.deleted = False

@@ -16,7 +16,7 @@ from tests.fuzz.engine import Report
 from tests.fuzz.running import prune, run_slice
 from tests.fuzz.targets import names
 
-SLICE_S = 60.0  # so that what one process found reaches the others, and so often something is printed
+SLICE_S, SLICE_COUNT = 60.0, 250_000  # so that what one process found reaches the others, and so often something is printed
 
 
 def main(arguments: list[str]) -> int:
@@ -64,7 +64,7 @@ def _left(total: Report, asked: argparse.Namespace, started: float) -> tuple[int
     """What each process does next: a count or seconds; None at the end."""
     if asked.count is not None:
         left = asked.count - total.inputs
-        return (-(-left // asked.processes), None) if left > 0 else None
+        return (min(-(-left // asked.processes), SLICE_COUNT), None) if left > 0 else None
     seconds = asked.seconds - (time.monotonic() - started)
     return (None, min(seconds, SLICE_S)) if seconds > 0 else None
 

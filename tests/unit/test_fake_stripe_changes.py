@@ -79,8 +79,7 @@ def test_previous_attributes_turn_every_update_of_a_long_life_back_into_what_was
             if body["type"].endswith((".updated", ".created", ".deleted")):
                 known[event.object_id] = data["object"]
         seen = len(fake.state.of("event"))
-    assert {kind for kind, _ in told} >= {
-        "customer.updated", "customer.subscription.updated", "invoice.updated"}  # fmt: skip
+    assert {kind for kind, _ in told} >= {"customer.updated", "customer.subscription.updated", "invoice.updated"}
     assert len(told) > 15, told
 
 

@@ -59,7 +59,8 @@ def test_what_is_signed_with_a_wrong_secret_passes_nobodys_check_and_is_sent_aga
     assert checked == [("a", False), ("b", True), ("a", True)]
 
 
-def test_in_test_mode_three_tries_are_all(fake: FakeStripe) -> None:
+def test_in_test_mode_three_tries_are_all() -> None:
+    """[verify] the intervals: only "over a few hours" is known."""
     fake = FakeStripe(clock=Clock(START), livemode=False)
     deliveries, got = listen(fake, [500] * 9)
     customers(fake, "a")

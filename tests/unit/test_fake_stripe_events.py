@@ -165,6 +165,7 @@ def test_deliveries_pass_the_sdks_verifier(fake: FakeStripe) -> None:
 
 
 def test_during_a_roll_both_secrets_sign_and_the_old_one_dies_after_24_hours(fake: FakeStripe) -> None:
+    """[verify] that `v0` is for tests only."""
     deliveries, got, _ = take(fake)
     deliveries.endpoint.roll("whsec_new", fake.clock.time())
     deliveries.disturb.noise = 1.0
@@ -207,6 +208,7 @@ def test_an_endpoints_version_shapes_its_events_for_ever(fake: FakeStripe) -> No
 
 
 def test_failures_are_retried_with_backoff_on_the_virtual_clock_until_given_up(fake: FakeStripe) -> None:
+    """[verify] the intervals: only "up to 3 days" is known."""
     deliveries, got, answers = take(fake)
     answers[:] = [500, 302, 0] + [503] * 50
     fake.change.create_customer("ann@acme.com")

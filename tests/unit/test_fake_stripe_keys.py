@@ -151,12 +151,17 @@ def test_errors_have_the_envelope_and_every_answer_a_request_id_of_its_own(fake:
     assert (unknown["type"], "code" in unknown) == ("invalid_request_error", False)
 
 
-def test_the_version_asked_for_is_told_back_and_without_one_the_accounts_counts(sold: Subscription) -> None:
+def test_the_version_asked_for_counts_and_is_told_back_and_without_one_the_accounts_does() -> None:
     fake = FakeStripe(version="2024-06-20")
     answer = fake.request("/v1/customers", version="2020-08-27")
     assert answer.headers["Stripe-Version"] == "2020-08-27"
     default = fake.api.handle(Request("GET", "/v1/customers", {"authorization": f"Bearer {fake.api_key}"}))
     assert default.headers["Stripe-Version"] == "2024-06-20"
+    price = fake.change.create_price(fake.change.create_product("Growth"), 9900)
+    fake.change.subscribe(fake.change.create_customer("ann@acme.com"), price)
+    for headers, old in (({}, True), ({"stripe-version": "2025-03-31.basil"}, False)):
+        asked = Request("GET", "/v1/subscriptions", headers | {"authorization": f"Bearer {fake.api_key}"})
+        assert ("current_period_end" in fake.api.handle(asked).json()["data"][0]) == old
 
 
 def test_a_restricted_key_may_be_shown_fewer_events_than_there_are(fake: FakeStripe, sold: Subscription) -> None:

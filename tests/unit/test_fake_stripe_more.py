@@ -2,11 +2,14 @@
 that the shapes of every version mean the same to the product's own rules."""
 
 import json
+import re
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import stripe
 
+from tests import fake_stripe
 from tests.fake_stripe import Clock, FakeStripe
 from tests.fake_stripe.api import Request
 from tests.fake_stripe.generate import generate
@@ -15,6 +18,7 @@ from tests.fake_stripe.names import company
 from tests.fake_stripe.versions import RENDERED
 from webhook_app.explain import explain
 
+HERE = Path(__file__).parent
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -156,6 +160,7 @@ def test_an_oauth_code_works_once_and_its_token_reads_until_deauthorized(fake: F
 
 
 def test_an_oauth_code_expires(fake: FakeStripe) -> None:
+    """[verify] after five minutes."""
     oauth = fake.api.oauth
     sent = fake.api.handle(Request("GET", f"/oauth/authorize?response_type=code&client_id={oauth.client_id}", {}))
     code = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))["code"]
@@ -169,3 +174,17 @@ def test_an_oauth_code_expires(fake: FakeStripe) -> None:
 def test_nothing_can_be_written_and_attempts_are_counted(fake: FakeStripe) -> None:
     assert post(fake, "/v1/customers", "email=a@acme.com", fake.api_key)[0] == 404
     assert fake.reads.writes == 1
+
+
+def test_the_readme_names_tests_that_exist() -> None:
+    readme = (Path(fake_stripe.__file__).parent / "README.md").read_text()
+    named = 0
+    for line in readme[readme.index("| STRIPE.md 10 |") : readme.index("## What it assumes")].splitlines()[2:]:
+        shown = line.rpartition(" | ")[2]
+        for file, names in re.findall(r"(?:^|; )([a-z, ]+): ([^;]*)", shown):
+            found = [path.read_text() for one in file.split(", ") if (path := HERE / f"test_fake_stripe_{one}.py").exists()]
+            assert found, line
+            for name in re.findall(r"`([a-z0-9_]+)…?`", names):
+                assert any(f"def test_{name}" in text for text in found), (file, name)
+                named += 1
+    assert named > 60

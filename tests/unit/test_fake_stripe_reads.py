@@ -119,6 +119,7 @@ def test_a_path_that_cannot_be_expanded_is_refused(fake: FakeStripe, path: str) 
 
 @pytest.mark.parametrize("count", [1, 10, 11, 20, 21, 137])
 def test_embedded_items_and_lines_are_truncated_and_paged_elsewhere(fake: FakeStripe, count: int) -> None:
+    """[verify] after how many: STRIPE.md 5.3 and 11."""
     product = fake.change.create_product("Seats")
     prices = [(fake.change.create_price(product, 100 + n), 1) for n in range(count)]
     subscription = fake.change.subscribe(fake.change.create_customer("a@acme.com"), prices)
@@ -167,6 +168,7 @@ def test_payments_tiers_and_currency_options_come_only_when_expanded(fake: FakeS
 
 
 def test_a_missing_permission_is_403_and_names_it(fake: FakeStripe) -> None:
+    """[verify] that expanding without it fails the whole request."""
     sell(fake)
     fake.keys.add("rk_live_narrow", permissions=ALL_READS - {"rak_product_read"})
     status, error = refused(fake, "/v1/products", key="rk_live_narrow")
