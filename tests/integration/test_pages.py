@@ -287,6 +287,7 @@ def test_static_files_are_compressed_and_kept_for_a_year_under_an_address_of_the
     assert csm.get("/static/nothing.js").status_code == 404
 
 
+@time_machine.travel(NOW, tick=False)
 @pytest.mark.fault("S21")
 def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     app: Flask, admin: FlaskClient, connection_record: ConnectionRecord
@@ -313,6 +314,7 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     page = admin.get("/admin/stripe").get_data(as_text=True)
     words = text_of(page)
     assert "1 matched 60 unmatched 0 skipped 1 ambiguous" in words
+    assert "Pending events are tried again" not in words
     assert "0 pending 1 applied 1 superseded 0 ignored 1 quarantined 1 dead 4 in all" in words
     assert "evt_0" in words
     assert connection_record.public_id in page
@@ -327,6 +329,11 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     with session_scope(database) as conn:
         assert sorted(conn.execute(select(InboxEvent.status)).scalars()) == ["applied", "pending", "pending", "superseded"]
         assert "events_retried" in list(conn.execute(select(AuditEntry.action)).scalars())
+    assert "No event is in trouble." in text_of(admin.get("/admin/stripe").get_data(as_text=True))
+    with session_scope(database, write=True) as conn:
+        conn.execute(update(InboxEvent).where(InboxEvent.event_id == "evt_1").values(error="Stripe didn't answer"))
+    waits = text_of(admin.get("/admin/stripe").get_data(as_text=True))
+    assert "evt_1 invoice.paid pending 0 s ago Stripe didn't answer Pending events are tried again by themselves." in waits
 
 
 @pytest.mark.fault("S52")
