@@ -149,7 +149,8 @@ def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_re
                 conn.execute(update(ConnectionTable).values(**values))
         return text_of(csm.get(path).get_data(as_text=True))
 
-    assert "Not imported yet" in says("/customers")
+    unread = "Not imported yet Only what has changed since the connection was made is shown. An admin can run the import. "
+    assert unread in says("/customers")
     run = {
         "connection_id": connection_record.id,
         "kind": "backfill",
@@ -169,7 +170,8 @@ def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_re
     assert "Payment status is unknown; MRR of tiered prices is unknown. " in lacking
     assert "An admin can let the key read Invoices, Prices in Stripe's dashboard" in lacking
     assert "Last word from Stripe 42 min ago" in says("/customers", missing_permissions='["rak_webhook_read"]')
-    assert "Stripe is disconnected" in says(f"/customers/{row_id}", state="disconnected", state_reason="the key was revoked")
+    revoked = says(f"/customers/{row_id}", state="disconnected", state_reason="The key was revoked.")
+    assert "Stripe is disconnected 42 min ago The key was revoked. Figures stay as they were. " in revoked
     assert "No Stripe connection for staging" in says(f"/customers/{staging}")
     assert "No customer with “zzz” in name, domain or Stripe id" in says("/customers?q=zzz")
 
@@ -315,6 +317,7 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     words = text_of(page)
     assert "1 matched 60 unmatched 0 skipped 1 ambiguous" in words
     assert "Pending events are tried again" not in words
+    assert f"To run the import: python -m webhook_app backfill --connection {connection_record.id}" in words
     assert "0 pending 1 applied 1 superseded 0 ignored 1 quarantined 1 dead 4 in all" in words
     assert "evt_0" in words
     assert connection_record.public_id in page

@@ -55,8 +55,9 @@ def _of(source: Source | None, environment: str, now: int) -> Notice | None:
     if source.importing and source.run is not None:
         return _importing(source.run, now)
     if source.state != "active":
-        reason = source.state_reason or "the connection was ended"
-        return Notice("stale", "critical", "Stripe is disconnected", f"{reason}. Figures stay as they were", source.last_word)
+        reason = (source.state_reason or "The connection was ended").rstrip(".")
+        text = f"{reason}. Figures stay as they were."
+        return Notice("stale", "critical", "Stripe is disconnected", text, source.last_word)
     if source.backfilled_at is None:
         return _never_imported(source.run)
     return _lacking(source.missing_permissions) or _quiet(source.last_word, now)
@@ -65,7 +66,7 @@ def _of(source: Source | None, environment: str, now: int) -> Notice | None:
 def _quiet(last_word: int | None, now: int) -> Notice | None:
     if last_word is None or now - last_word <= STALE_AFTER:
         return None
-    text = "Nothing has changed there, or its events don't arrive"
+    text = "Nothing has changed there, or its events don't arrive."
     return Notice("stale", "notice", "Last word from Stripe", text, last_word)
 
 
