@@ -1,7 +1,7 @@
 """Where the figures come from, as the pages tell it: the connection of each environment and its latest run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -41,6 +41,7 @@ class Source:
     caught_up_to: int | None
     backfilled_at: int | None
     last_event_ms: int | None
+    missing_permissions: tuple[str, ...] = ()
     run: Run | None = None
 
     @property
@@ -73,9 +74,13 @@ def load_sources(conn: Connection, *, runs: bool = False) -> Sources:
     table = ConnectionTable
     query = select(
         table.id, table.public_id, table.name, table.mode, table.state, table.state_reason, table.caught_up_to,
-        table.backfilled_at, table.last_event_ms,
+        table.backfilled_at, table.last_event_ms, table.missing_permissions,
     ).where(table.state != "removed")  # fmt: skip
-    found = {row.mode: Source(*row, run=_latest_run(conn, row.id) if runs else None) for row in conn.execute(query).all()}
+    found = {}
+    for row in conn.execute(query).mappings():
+        missing = tuple(msgspec.json.decode(row["missing_permissions"] or "[]", type=list[str]))
+        source = Source(**{**row, "missing_permissions": missing})
+        found[source.mode] = replace(source, run=_latest_run(conn, source.id)) if runs else source
     return Sources({environment: found[mode] for environment, mode in _MODE_OF.items() if mode in found})
 
 

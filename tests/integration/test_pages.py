@@ -136,6 +136,7 @@ def test_the_header_line_reads_as_the_customer_stands(app: Flask, csm: FlaskClie
 
 
 @time_machine.travel(NOW, tick=False)
+@pytest.mark.fault("F68")
 def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_record: ConnectionRecord) -> None:
     database = services(app).database
     with session_scope(database, write=True) as conn:
@@ -148,7 +149,8 @@ def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_re
                 conn.execute(update(ConnectionTable).values(**values))
         return text_of(csm.get(path).get_data(as_text=True))
 
-    assert "Not imported yet" in says("/customers")
+    unread = "Not imported yet Only what has changed since the connection was made is shown. An admin can run the import. "
+    assert unread in says("/customers")
     run = {
         "connection_id": connection_record.id,
         "kind": "backfill",
@@ -164,7 +166,12 @@ def test_each_state_is_said_in_words(app: Flask, csm: FlaskClient, connection_re
     assert "No Stripe customer with @acme.com." in says(f"/customers/{row_id}", backfilled_at=NOW, caught_up_to=NOW)
     assert "Last word from Stripe" not in says("/customers")
     assert "Last word from Stripe 42 min ago" in says("/customers", caught_up_to=NOW - 42 * 60 - 20)
-    assert "Stripe is disconnected" in says(f"/customers/{row_id}", state="disconnected", state_reason="the key was revoked")
+    lacking = says(f"/customers/{row_id}", missing_permissions='["prices", "rak_invoice_read", "rak_webhook_read"]')
+    assert "Payment status is unknown; MRR of tiered prices is unknown. " in lacking
+    assert "An admin can let the key read Invoices, Prices in Stripe's dashboard" in lacking
+    assert "Last word from Stripe 42 min ago" in says("/customers", missing_permissions='["rak_webhook_read"]')
+    revoked = says(f"/customers/{row_id}", state="disconnected", state_reason="The key was revoked.")
+    assert "Stripe is disconnected 42 min ago The key was revoked. Figures stay as they were. " in revoked
     assert "No Stripe connection for staging" in says(f"/customers/{staging}")
     assert "No customer with “zzz” in name, domain or Stripe id" in says("/customers?q=zzz")
 
@@ -282,6 +289,7 @@ def test_static_files_are_compressed_and_kept_for_a_year_under_an_address_of_the
     assert csm.get("/static/nothing.js").status_code == 404
 
 
+@time_machine.travel(NOW, tick=False)
 @pytest.mark.fault("S21")
 def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     app: Flask, admin: FlaskClient, connection_record: ConnectionRecord
@@ -293,6 +301,7 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
         "created": NOW,
         "partition": 0,
         "received_ms": NOW * 1000,
+        "status_ms": NOW * 1000,
         "body": b"{}",
     }
     with session_scope(database, write=True) as conn:
@@ -307,6 +316,8 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     page = admin.get("/admin/stripe").get_data(as_text=True)
     words = text_of(page)
     assert "1 matched 60 unmatched 0 skipped 1 ambiguous" in words
+    assert "Pending events are tried again" not in words
+    assert f"To run the import: python -m webhook_app backfill --connection {connection_record.id}" in words
     assert "0 pending 1 applied 1 superseded 0 ignored 1 quarantined 1 dead 4 in all" in words
     assert "evt_0" in words
     assert connection_record.public_id in page
@@ -321,6 +332,11 @@ def test_the_admins_page_counts_outcomes_retries_events_and_shows_no_secret(
     with session_scope(database) as conn:
         assert sorted(conn.execute(select(InboxEvent.status)).scalars()) == ["applied", "pending", "pending", "superseded"]
         assert "events_retried" in list(conn.execute(select(AuditEntry.action)).scalars())
+    assert "No event is in trouble." in text_of(admin.get("/admin/stripe").get_data(as_text=True))
+    with session_scope(database, write=True) as conn:
+        conn.execute(update(InboxEvent).where(InboxEvent.event_id == "evt_1").values(error="Stripe didn't answer"))
+    waits = text_of(admin.get("/admin/stripe").get_data(as_text=True))
+    assert "evt_1 invoice.paid pending 0 s ago Stripe didn't answer Pending events are tried again by themselves." in waits
 
 
 @pytest.mark.fault("S52")

@@ -60,10 +60,11 @@ def stripe() -> str:
         lines = [] if picked is None else load_outcomes(conn, picked.source.id, outcome, _after(), PAGE + 1)
         events = count_by_status(conn)
         trouble = [line for status in TROUBLE for line in list_events(conn, status=status, limit=20)]
+        put_off = [line for line in list_events(conn, status="pending", limit=100) if line.error][:5]
     return render_template(
         "admin_stripe.html", panels=panels, picked=picked, outcome=outcome, outcomes=OUTCOMES, lines=lines[:PAGE],
         next=_next(lines, outcome, picked), events=events, event_states=EVENT_STATES,
-        trouble=_newest(trouble), reasons=REASONS, now=now(),
+        trouble=_newest(trouble), put_off=put_off, reasons=REASONS, now=now(),
     )  # fmt: skip
 
 

@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from models.store.sources import Run, Source, Sources
 
 STALE_AFTER = 30 * 60  # seconds without a word from Stripe until the page says so
+_LACKS = {
+    "customer": ("Customers", "nothing can be matched"),
+    "subscription": ("Subscriptions", "plan and MRR are unknown"),
+    "invoice": ("Invoices", "payment status is unknown"),
+    "payment_intent": ("PaymentIntents", "why payments failed is unknown"),
+    "plan": ("Prices", "MRR of tiered prices is unknown"),
+    "product": ("Products", "plans have no names"),
+    "coupon": ("Coupons", "discounted MRR is unknown"),
+    "event": ("Events", "what was not delivered isn't found"),
+}  # docs/stripe.md; by the middle of Stripe's word (rak_invoice_read), in the order of its table
+_PLURALS = {"customers": "customer", "subscriptions": "subscription", "invoices": "invoice", "prices": "plan",
+            "products": "product", "coupons": "coupon", "events": "event"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,14 +55,31 @@ def _of(source: Source | None, environment: str, now: int) -> Notice | None:
     if source.importing and source.run is not None:
         return _importing(source.run, now)
     if source.state != "active":
-        reason = source.state_reason or "the connection was ended"
-        return Notice("stale", "critical", "Stripe is disconnected", f"{reason}. Figures stay as they were", source.last_word)
+        reason = (source.state_reason or "The connection was ended").rstrip(".")
+        text = f"{reason}. Figures stay as they were."
+        return Notice("stale", "critical", "Stripe is disconnected", text, source.last_word)
     if source.backfilled_at is None:
         return _never_imported(source.run)
-    if source.last_word is not None and now - source.last_word > STALE_AFTER:
-        return Notice("stale", "notice", "Last word from Stripe", "Nothing has changed there, or its events don't arrive",
-                      source.last_word)  # fmt: skip
-    return None
+    return _lacking(source.missing_permissions) or _quiet(source.last_word, now)
+
+
+def _quiet(last_word: int | None, now: int) -> Notice | None:
+    if last_word is None or now - last_word <= STALE_AFTER:
+        return None
+    text = "Nothing has changed there, or its events don't arrive."
+    return Notice("stale", "notice", "Last word from Stripe", text, last_word)
+
+
+def _lacking(missing: Sequence[str]) -> Notice | None:
+    """What isn't known because the key may not read it (FAULTS F68)."""
+    bare = [name.removeprefix("rak_").removesuffix("_read") for name in missing]
+    kinds = {_PLURALS.get(name, name) for name in bare}
+    known = [words for kind, words in _LACKS.items() if kind in kinds]
+    if not known:
+        return None
+    names, so = ", ".join(name for name, _ in known), "; ".join(what for _, what in known)
+    text = f"{so[0].upper()}{so[1:]}. An admin can let the key read {names} in Stripe's dashboard"
+    return Notice("lacking", "notice", "The Stripe key may not read everything", f"{text}, then run the import again.")
 
 
 def _never_imported(run: Run | None) -> Notice:
@@ -79,5 +108,6 @@ def state_mark(sources: Sources, now: int) -> str:
     for name, source in sorted(sources.by_environment.items()):
         run = source.run
         stale = source.last_word is not None and now - source.last_word > STALE_AFTER
-        parts.append((name, source.state, source.backfilled_at, stale, run and (run.id, run.state, run.objects)))
+        told = (name, source.state, source.backfilled_at, stale, source.missing_permissions)
+        parts.append((told, run and (run.id, run.state, run.objects)))
     return repr(parts)
