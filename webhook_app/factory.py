@@ -18,7 +18,7 @@ from models.store.failpoints import fp
 from models.store.inbox import NewEvent, insert_events
 from models.store.keys import Keyring, load_keyring, read_keyring
 from models.store.logs import log, set_up_logs
-from models.store.session import Database, session_scope
+from models.store.session import Database, session_scope, statement_scope
 from webhook_app import errors, health, receive
 from webhook_app.connection_cache import ConnectionCache, Known
 from webhook_app.group_commit import GroupCommit
@@ -72,10 +72,10 @@ def make_services(settings: AppSettings) -> Services:
         return _load_known(database, keyring)
 
     def write(rows: Sequence[NewEvent]) -> None:
-        with session_scope(database, write=True) as connection:
-            fp("before_inbox_insert")
-            insert_events(connection, rows)
+        fp("before_inbox_insert")
+        with statement_scope(database) as connection:
             fp("before_inbox_commit")
+            insert_events(connection, rows)  # one statement: a group is smaller than what one takes
         fp("after_inbox_commit")
 
     return Services(

@@ -33,6 +33,7 @@ MAX_GATHERED_BYTES = 64 << 20  # of all unfinished requests of this process
 SPARE_CONNECTIONS = 64  # kept free by closing the oldest unfinished ones
 THREAD_WAIT_S = 5  # net below: no single send or receive of a thread waits longer
 READ_BYTES = 1 << 16
+BALANCED_CONNECTIONS = 64  # up to so many a process leaves the next connection to one that has fewer
 STAY_MS = 5  # how long a thread looks for the next request of its connection; who needs a thread waits no longer for it
 MOST_HELD_BYTES = 1 << 16  # of an answer, before it leaves piece by piece
 
@@ -80,6 +81,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
         self.lingering: dict[TConn, float] = {}
         self.gathered_bytes = 0
         self.stopping_at: float | None = None
+        self.accepts_at = 0.0
         self._unserved = 0  # connections that wait for a thread
         self._counting = threading.Lock()
 
@@ -100,6 +102,24 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
         conn.gathered = Gathered()
         self._watch(conn)
         self.gathering[conn] = time.monotonic() + REQUEST_S
+        self._let_others_accept()
+
+    def _let_others_accept(self) -> None:
+        """Wait a moment before the next connection, the longer the more there are: so that of several processes the one with
+        fewer takes it. Else the one that is awake takes them all, and the other's processor idles."""
+        if 4 <= self.nr_conns <= BALANCED_CONNECTIONS:
+            self.set_accept_enabled(False)
+            self.accepts_at = time.monotonic() + self.nr_conns // 4 / 1000
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """As gunicorn does it, once the moment has passed."""
+        if not enabled or time.monotonic() >= self.accepts_at:
+            super().set_accept_enabled(enabled)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """As gunicorn does it, no longer than until connections are accepted again."""
+        until = self.accepts_at - time.monotonic()
+        super().wait_for_and_dispatch_events(min(timeout, until) if until > 0 else timeout)
 
     def _watch(self, conn: TConn) -> None:
         conn.sock.setblocking(False)
