@@ -34,6 +34,7 @@ class Flavour:
     seen_before: bool
     drops: float
     interrupts: float
+    overtakes: float
     crashes: float
     late: float
     stale: float
@@ -48,12 +49,13 @@ class Flavour:
             known_before=known,
             seen_before=known and rng.random() < 0.7,
             drops=rng.choice([0.0, 0.0, 0.0, 0.1]),
-            interrupts=rng.choice([0.0, 0.1, 0.25]),
+            interrupts=rng.choice([0.0, 0.05, 0.15]),
+            overtakes=rng.choice([0.0, 0.1, 0.3]),
             crashes=rng.choice([0.0, 0.0, 0.03, 0.08]),
-            late=rng.choice([0.0, 0.0, 0.3, 0.6]),
+            late=rng.choice([0.0, 0.3, 0.5]),
             stale=rng.choice([0.0] * 7 + [0.2]),
             page=rng.choice([100, 3]),
-            steps=rng.choice([8, 12, 16, 24]),
+            steps=rng.choice([6, 10, 14, 20]),
         )
 
 
@@ -140,12 +142,17 @@ class Acts:
 
     def news(self) -> None:
         """Something changes, is told at once, and mostly applied at once."""
+        self.tell_at_once(self.change)
+
+    def tell_at_once(self, change: Callable[[], object]) -> None:
+        """The events of `change` overtake those that wait, and are mostly applied at once."""
         waiting, self.told = self.told, []
-        self.change()
+        self.trace.append(f"    at once: {change()}")
         self.rng.shuffle(self.told)
         self.send_all(self.told)
         self.told = waiting
         if self.rng.random() < 0.7:
+            self.sweep()
             self.work()
 
     def duplicate(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.fake_stripe.records import Customer, Invoice, Subscription
 from tests.fake_stripe.server import FakeStripe
 
-DOMAINS = ("a.com", "b.com", "c.com", "elsewhere.com", "gmail.com")
+DOMAINS = ("a.com", "a.com", "b.com", "c.com", "elsewhere.com", "gmail.com")
 OVER = {"canceled", "incomplete_expired"}
 
 
@@ -32,6 +32,12 @@ class Account:
             self.delete_coupon: 1,
         }  # fmt: skip
         self._kinds = {kind: weight for kind, weight in self._kinds.items() if kind.__name__ not in without}
+        self._focus: str | None = None
+        self._of: dict[str, Sequence[Callable[[], Any]]] = {
+            "subscription": (self.quantity, self.price, self.fail, self.recover, self.cancel, self.discount_subscription),
+            "customer": (self.move, self.rename, self.discount_customer), "product": (self.rename_product,),
+            "invoice": (self.pay, self.void, self.uncollectible, self.process), "price": (self.rename_key,),
+        }  # fmt: skip
 
     def begin(self) -> None:
         """The catalog and the first sign-ups."""
@@ -60,14 +66,31 @@ class Account:
                 return kind.__name__
         return "nothing"
 
+    def change_one(self, kind: str, id_: str) -> str:
+        """A change of this object; empty when none fits."""
+        self._focus = id_
+        try:
+            for act in self.rng.sample(self._of.get(kind, ()), len(self._of.get(kind, ()))):
+                if act() is not None:
+                    return act.__name__
+        finally:
+            self._focus = None
+        return ""
+
     def _later(self) -> None:
         self.fake.clock.advance(self.rng.choice([0, 0, 1, 5]))
 
     # --- choosing ------------------------------------------------------------------------------------
 
-    def _customer(self) -> Customer | None:
-        found = self._living()
+    def _one(self, found: list[Any]) -> Any:
+        """One of them at random; while one object is to change, that one or none."""
+        if self._focus is not None:
+            found = [record for record in found if record.id == self._focus]
         return self.rng.choice(found) if found else None
+
+    def _customer(self) -> Customer | None:
+        found: Customer | None = self._one(self._living())
+        return found
 
     def _living(self) -> list[Any]:
         state = self.fake.state
@@ -80,11 +103,12 @@ class Account:
 
     def _subscription(self, *statuses: str) -> Subscription | None:
         found = [s for s in self._owned("subscription") if (s.status in statuses if statuses else s.status not in OVER)]
-        return self.rng.choice(found) if found else None
+        one: Subscription | None = self._one(found)
+        return one
 
     def _invoice(self, *statuses: str) -> Invoice | None:
-        found = [v for v in self._owned("invoice") if v.status in statuses]
-        return self.rng.choice(found) if found else None
+        one: Invoice | None = self._one([v for v in self._owned("invoice") if v.status in statuses])
+        return one
 
     def _coupon(self) -> Any:
         found = [coupon for coupon in self.coupons if self.fake.state.get("coupon", coupon.id) is not None]
@@ -200,15 +224,16 @@ class Account:
         return (self.do.delete_customer(found) or True) if len(self._living()) > 1 else None
 
     def rename_product(self) -> Any:
-        found = self.rng.choice(self.products)
-        return self.do.rename_product(found, f"Product {self.rng.randint(1, 9)}")
+        found = self._one(self.products)
+        return found and self.do.rename_product(found, f"Product {self.rng.randint(1, 9)}")
 
     def transfer_key(self) -> Any:
         old, new = self.rng.sample(self.prices, 2)
         return (self.do.transfer_lookup_key(old, new) or True) if old.lookup_key else None
 
     def rename_key(self) -> Any:
-        return self.do.update_price(self.rng.choice(self.prices), lookup_key=f"key_{self.rng.randint(1, 9999)}")
+        found = self._one(self.prices)
+        return found and self.do.update_price(found, lookup_key=f"key_{self.rng.randint(1, 9999)}")
 
     def bill(self) -> Any:
         found = self._customer()

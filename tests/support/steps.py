@@ -39,6 +39,7 @@ class LocalTransport:
         world.pause("asked")
         lower = {name.lower(): value for name, value in headers.items()}
         response = world.fake.api.handle(Request("GET", url.removeprefix(BASE), lower))
+        world.answer = response.body
         world.pause("answered")
         if "Date" in response.headers:
             response.headers["Date"] = formatdate(int(world.clock.time() + world.fake.api.date_skew), usegmt=True)

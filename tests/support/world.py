@@ -38,7 +38,8 @@ VERDICTS = {Verdict.REFETCH: "refetches", Verdict.TOMBSTONE: "tombstones", Verdi
 class World:
     """`begin` empties it for the next history; `on_pause(place)` is what may happen meanwhile (it may raise `Crash`).
 
-    `late`: the chance that an answer of Stripe's waits while the drain goes on. `counts`: what happened in all histories.
+    `late`: the chance that an answer of Stripe's waits while the drain goes on. `answer`: what Stripe answered last. `counts`:
+    what happened in all histories.
     """
 
     def __init__(self, database: Database, settings: AppSettings, keyring: Keyring) -> None:
@@ -55,6 +56,7 @@ class World:
         self.chance: Callable[[float], bool] = lambda _p: False
         self.choose: Callable[[int], int] = lambda _n: 0
         self.late = 0.0
+        self.answer = b""
 
     def begin(self, seed: int, domains: tuple[str, ...]) -> None:
         """An empty database with customers of ours, a live and a test connection, and a new Stripe account."""
