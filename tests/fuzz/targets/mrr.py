@@ -94,7 +94,7 @@ class MrrTarget:
     def source(self, rng: random.Random) -> JsonSource:
         """Mutated documents."""
         ours = templates(documents())
-        return JsonSource([*ours, *ours, *ours, *golden()], rng, noise=0.01, huge=[huge.document], huge_one_in=3_000)
+        return JsonSource([*ours * 6, *golden()], rng, noise=0.01, huge=[huge.document], huge_one_in=3_000)
 
     def run(self, data: bytes) -> tuple[str, ...]:
         """What `explain` says, in words."""
