@@ -144,7 +144,8 @@ def families() -> list[list[Json]]:
 
 def documents() -> list[Json]:
     """`explain` documents: each kind of subscription, invoice, setting, decision and match; whole stories of each version."""
-    found = [build.document(one) for one in _subscriptions()]
+    rates = {"date": "2026-11-01", "usd_per": {"EUR": "1.10", "JPY": "0.0065", "KWD": "3.25", "ISK": 0.0072, "MGA": "0.00022"}}
+    found = [build.document(one, fx=rates) for one in _subscriptions()]
     coupons = [build.coupon(percent_off=20)]
     catalog = {"prices": list(_prices()), "products": [{"id": "prod_1", "name": "Growth"}], "coupons": coupons}
     two = [build.customer(), build.customer("cus_2", email="x@mail.acme.com", created=NOW - DAY)]

@@ -33,7 +33,7 @@ def test_whatever_is_posted_no_5xx_comes_back_and_what_is_signed_is_stored(
         target.close()
 
 
-@pytest.mark.fault("F19", "F22", "F27", "F29", "F30")
+@pytest.mark.fault("F19", "F22", "F29")
 def test_hostile_objects_can_be_applied_computed_and_read_on_both_databases(
     database: Database, settings: AppSettings, keyring: Keyring, record_property: Callable[[str, object], None]
 ) -> None:

@@ -14,11 +14,11 @@ SEED = os.environ.get("SEED", "1")
 TIMES = int(os.environ.get("FUZZ", "1"))
 COUNTS = {"verifier": 60_000, "envelope": 40_000, "reader": 50_000, "mrr": 12_000, "framing": 50_000}
 _FAULTS = {
-    "verifier": ("F20", "S01", "S03", "I9"),
-    "envelope": ("F19", "F21", "F25", "S09", "I10"),
-    "reader": ("F22", "F27", "F29", "F30", "I10"),
+    "verifier": ("F20", "S03", "I9"),
+    "envelope": ("F19", "S09", "I10"),
+    "reader": ("F22", "F29", "I10"),
     "mrr": ("F22", "F27", "F29", "F30", "I9", "I10"),
-    "framing": ("F16", "S10", "S50"),
+    "framing": ("F16", "S10"),
 }
 
 

@@ -22,7 +22,7 @@ _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 @only_sqlite
-@pytest.mark.fault("S64", "S50", "F16")
+@pytest.mark.fault("S64")
 def test_garbage_at_the_socket_gets_no_5xx_and_the_next_delivery_is_taken(
     settings: AppSettings, connection_record: ConnectionRecord, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -46,7 +46,8 @@ WORDS = [
 CURRENCIES = [
     json.dumps(word).encode()
     for word in (
-        "usd", "USD", "Usd", "eur", "jpy", "kwd", "isk", "ugx", "mga", "xyz", "", " usd", "us", "usdd", "\u0131sk", "u\u017fd",
+        "usd", "USD", "Usd", "eur", "jpy", "kwd", "isk", "ugx", "mga", "krw", "bhd", "xyz", "", " usd", "us", "usdd",
+        "\u0131sk", "u\u017fd",
         "\u212aWD", "\u00df", "\ud83d\ude00", "\u0130", "x" * 300, "\x00", "usd\x00", "null",
     )
 ]  # fmt: skip

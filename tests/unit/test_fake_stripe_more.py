@@ -62,6 +62,23 @@ def test_a_life_goes_on_and_every_event_loads_in_the_sdk(fake: FakeStripe) -> No
         )
 
 
+def test_every_turn_that_a_life_can_take_is_taken(fake: FakeStripe) -> None:
+    generator = generate(fake.state, seed=3)
+    life = Life(fake, generator, [company(5_000 + n, generator.rng) for n in range(40)], seed=4)
+    left = dict.fromkeys(act.__name__ for act in life.acts)
+    for _ in range(20):
+        for name in list(left):
+            if getattr(life, name)() is not None:
+                del left[name]
+        for _ in range(5):
+            life.tick()
+    assert list(left) == []
+    told = {event.type for event in fake.state.of("event")}
+    assert {"customer.deleted", "price.updated", "product.updated", "invoice.voided", "invoice.marked_uncollectible",
+            "invoice.deleted", "customer.subscription.paused", "customer.subscription.resumed",
+            "customer.discount.created", "customer.discount.deleted"} <= told  # fmt: skip
+
+
 def test_two_endpoints_get_the_same_event_in_their_own_version(fake: FakeStripe) -> None:
     got: list[dict] = []
     for version in ("2020-08-27", fake.version):

@@ -2,6 +2,7 @@
 
 import json
 import random
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -19,6 +20,11 @@ from webhook_app.explain import explain, load_document
 Int = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
 _STAGES = ("customers", "subscriptions", "invoices", "prices", "products", "coupons", "our_customers", "links", "decisions")
+
+
+_WHOLE = frozenset(["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"])
+_THOUSANDTHS = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+_A_MONTH = {"month": Fraction(1), "year": Fraction(1, 12), "week": Fraction(52, 12), "day": Fraction(365, 12)}
 
 
 class Overdue(msgspec.Struct, forbid_unknown_fields=True):
@@ -106,6 +112,7 @@ class MrrTarget:
         if number % 8 == 0:
             assert json.loads(text) == found, "an output that is no JSON"
             _check_stored(found)
+            _check_figures(output)
         if number % 16 == 1:
             _check_order(document, found)
         return _words(output)
@@ -127,6 +134,32 @@ def _check(output: Output, now: int) -> None:
     counts = output.counts
     assert counts["matched"] + counts["unmatched"] + counts["skipped"] == len(output.matches), "counts that don't add up"
     assert all((match.customer_id is not None) is (match.outcome == "matched") for match in output.matches), "whose match?"
+
+
+def _check_figures(output: Output) -> None:
+    """RULES 5.1, 5.3 and 5.5 in other words: unknown statuses are flagged, intervals and divisors are as they are there."""
+    for one in output.customers:
+        for native in one.native:
+            if native.usd_cents is None:
+                assert f"no_usd_rate:{native.currency.upper()}" in one.flags, "an amount without a rate that nobody hears of"
+                continue
+            rate = Fraction(native.rate) if native.rate else Fraction(1)
+            minor = 1 if native.currency in _WHOLE else 1000 if native.currency in _THOUSANDTHS else 100
+            off = abs(Fraction(native.usd_cents) - Fraction(native.monthly) * rate * 100 / minor)
+            assert off <= (1 + rate * 100) / 10**6, "USD that don't follow from the native amount"
+        for line in one.derivation:
+            if line["left_out"] == "unknown_status":
+                assert f"unknown_subscription_status:{line['status']}" in one.flags, "an unknown status that nobody hears of"
+            for item in line.get("items", ()):
+                _check_interval(item)
+
+
+def _check_interval(item: dict[str, Any]) -> None:
+    factor, count = item["monthly_factor"], 1 if item["interval_count"] is None else item["interval_count"]
+    if factor is not None:
+        assert Fraction(factor) == _A_MONTH[item["interval"]] / count, "a period that isn't what it is called"
+    elif item["kind"] == "recurring":
+        assert item["unknown"] or item["amount"] == "0", "an amount for a period that nobody knows"
 
 
 def _check_stored(found: dict[str, Any]) -> None:
