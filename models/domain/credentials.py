@@ -51,12 +51,13 @@ def check_api_base(url: str) -> str:
     """The base of Stripe's API, without a slash at the end: https, or http on loopback (a stand-in for tests).
 
     Raises:
-        BadInput: anything else: the key would travel in the clear or to somebody unknown.
+        BadInput: anything else: the key would travel in the clear or to somebody unknown, or (a path) nothing would be found.
     """
     parts = urlsplit(url)
     safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    if not safe or not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
-        raise BadInput("API base: takes https://HOST, or http:// on loopback")
+    more = parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment
+    if not safe or not parts.hostname or more:
+        raise BadInput("API base: takes https://HOST, or http:// on loopback, with nothing behind it")
     return url.rstrip("/")
 
 

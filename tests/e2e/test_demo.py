@@ -110,7 +110,14 @@ def test_ctrl_c_ends_the_demo_and_everything_it_started_even_where_a_script_left
             lines.append(line)
             if " taken in " in line:
                 break
+        second = subprocess.run(
+            [sys.executable, "-m", "tests.fake_stripe.demo"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert f"error: a demo runs in {tmp_path / 'demo'} already" in second.stdout
         began = time.monotonic()
+        demo.send_signal(signal.SIGINT)
+        time.sleep(0.5)
         demo.send_signal(signal.SIGINT)
         rest, _ = demo.communicate(timeout=60)
         took = time.monotonic() - began

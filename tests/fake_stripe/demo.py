@@ -6,6 +6,7 @@ say is left alone. This process holds the fake Stripe and tells what happens; th
 
 import argparse
 import csv
+import fcntl
 import json
 import os
 import queue
@@ -20,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import TextIO
 
 from tests.fake_stripe.delivery import Deliveries
 from tests.fake_stripe.faults import Limits
@@ -57,6 +59,7 @@ class Demo:
         self.fake = FakeStripe(seed=seed, limits=Limits.live())
         self.rest = [company(n, random.Random(seed)) for n in range(OURS)]
         self.supervisor: subprocess.Popen[str] | None = None
+        self._held: TextIO | None = None
         self.welcome: queue.Queue[str] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, name="supervisor-output", daemon=True)
 
@@ -86,13 +89,25 @@ class Demo:
     # --- preparations ---------------------------------------------------------------------------------
 
     def _fresh_directory(self) -> None:
-        """Only a directory that a demo made before is emptied."""
+        """Only a directory that a demo made before, and that none uses now, is emptied."""
+        mark = self.directory / MARK
         if self.directory.exists() and any(self.directory.iterdir()):
-            if not (self.directory / MARK).exists():
+            if not mark.exists():
                 raise DemoError(f"{self.directory} isn't a demo's; set DATA_DIR to another directory")
+            self._hold(mark)
             shutil.rmtree(self.directory)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.directory / MARK).touch()
+        self._hold(mark)
+
+    def _hold(self, mark: Path) -> None:
+        """Keep the mark locked as long as this process lives."""
+        if self._held is not None:
+            self._held.close()
+        self._held = mark.open("a")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError(f"a demo runs in {self.directory} already; set DATA_DIR to another directory") from None
 
     def command(self, *arguments: str, quiet: bool = False, secrets: dict[str, str] | None = None) -> str:
         """One of our own commands, as a user would type it. `quiet`: its output is returned, not shown."""
@@ -186,6 +201,8 @@ class Demo:
         if self._listener.is_alive():
             self._listener.join(5)  # it ends with the pipe
         self.fake.stop()
+        if self._held is not None:
+            self._held.close()
 
 
 def say(line: str) -> None:
@@ -227,9 +244,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     directory = Path(os.environ.get("DATA_DIR") or ROOT / "var" / "demo")
-    port = int(os.environ.get("PORT") or 8000)
+    port = os.environ.get("PORT") or "8000"
+    if not (port.isascii() and port.isdigit()):
+        say("error: PORT: takes a number")
+        return 1
     try:
-        demo = Demo(directory, port, seed=options.seed, pace_s=options.pace, ticks=options.ticks)
+        demo = Demo(directory, int(port), seed=options.seed, pace_s=options.pace, ticks=options.ticks)
     except DemoError as error:
         say(f"error: {error}")
         return 1
@@ -241,6 +261,8 @@ def main() -> int:
         say(f"error: {error}")
         return 1
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # it is stopping: asked twice, it goes on with that
+            signal.signal(number, signal.SIG_IGN)
         demo.stop()
     say("stopped")
     return 0

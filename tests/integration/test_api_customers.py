@@ -1,8 +1,10 @@
 """`/api/v1/customers`: documents, pages, refusals, ETags (issue 2.8)."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from models.tables import ApiToken
 from tests.support import only_sqlite
 from tests.support.seeds import add_change, add_customer, derivation_of, seed_customers, summary_of
 from webhook_app.api import access
+from webhook_app.api.params import LIST_PARAMETERS
 from webhook_app.factory import create_app
 from webhook_app.services import services
 
@@ -185,6 +188,12 @@ def test_one_customer_carries_the_whole_read_model(app: Flask, api: Api) -> None
         "amount": 20000,
         "cause": "event",
     }
+
+
+def test_the_page_about_the_api_names_every_parameter_and_field() -> None:
+    told = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+)`", told))
+    assert named >= WHOLE_FIELDS | LIST_PARAMETERS
 
 
 def test_history_walks_by_cursor_and_its_cursor_fits_no_other_customer(app: Flask, api: Api) -> None:

@@ -113,12 +113,13 @@ def test_restricted_keys_pass_and_secret_keys_on_demand() -> None:
         "https://",
         "https://u:p@host",
         "https://h/?q",
+        "https://api.stripe.com/v1",
         "http://10.0.0.1",
         "",
         "api.stripe.com",
     ],
 )
-def test_an_api_base_that_would_show_the_key_is_refused(url: str) -> None:
+def test_an_api_base_that_would_show_the_key_or_find_nothing_is_refused(url: str) -> None:
     with pytest.raises(BadInput, match="API base"):
         check_api_base(url)
 
