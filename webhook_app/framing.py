@@ -95,11 +95,11 @@ class Gathered:
 
     def _read_head(self, start: int) -> Verdict | None:
         """Find the end of the head and how the body is framed; None when the body can be looked at."""
+        if self._bytes.startswith(b"\r\n"):
+            return Verdict.BAD
         head_end = self._bytes.find(b"\r\n\r\n", start)
         if head_end > MAX_HEAD_BYTES or (head_end < 0 and len(self._bytes) > MAX_HEAD_BYTES):
             return Verdict.HEAD_TOO_LARGE
-        if self._bytes.startswith(b"\r\n"):
-            return Verdict.BAD
         if head_end < 0:
             return Verdict.PART
         self._body_at = self._chunk_at = head_end + 4

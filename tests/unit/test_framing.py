@@ -91,6 +91,7 @@ def test_an_ambiguous_length_is_refused(framing: bytes) -> None:
 @pytest.mark.fault("F16")
 def test_empty_lines_alone_are_no_request_that_a_thread_would_wait_for() -> None:
     assert Gathered().add(b"\r\n\r\n\r\n") is Verdict.BAD
+    assert Gathered().add(b"\r\n\r\n" + b"x" * MAX_HEAD_BYTES) is Verdict.BAD  # as it is when they come in pieces
     assert Gathered().add(b"\r\n") is Verdict.PART
 
 
