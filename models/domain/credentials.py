@@ -53,11 +53,16 @@ def check_api_base(url: str) -> str:
     Raises:
         BadInput: anything else: the key would travel in the clear or to somebody unknown, or (a path) nothing would be found.
     """
-    parts = urlsplit(url)
+    wrong = BadInput("API base: takes https://HOST, or http:// on loopback, with nothing behind it")
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise wrong from None
     safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
     more = parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment
     if not safe or not parts.hostname or more:
-        raise BadInput("API base: takes https://HOST, or http:// on loopback, with nothing behind it")
+        raise wrong
     return url.rstrip("/")
 
 

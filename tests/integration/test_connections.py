@@ -114,6 +114,8 @@ def test_restricted_keys_pass_and_secret_keys_on_demand() -> None:
         "https://u:p@host",
         "https://h/?q",
         "https://api.stripe.com/v1",
+        "https://[::1",
+        "https://api.stripe.com:443000",
         "http://10.0.0.1",
         "",
         "api.stripe.com",
