@@ -110,5 +110,5 @@ def _undone(waiting: set[Future[bool]]) -> set[Future[bool]]:
 
 def _slowest_event_s(scene: Scene) -> float:
     with session_scope(scene.stack.database) as connection:
-        longest = bulk.run(connection, "SELECT max(done_ms - received_ms) FROM inbox WHERE status <> 'pending'").scalar()
+        longest = bulk.run(connection, "SELECT max(status_ms - received_ms) FROM inbox WHERE status <> 'pending'").scalar()
     return float(longest or 0) / 1000

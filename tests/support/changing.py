@@ -98,8 +98,8 @@ class Account:
 
     def _owned(self, kind: str) -> list[Any]:
         state = self.fake.state
-        by_customer = state.of(kind).by_customer
-        return [state.get(kind, key) for owner in self._living() for key in by_customer.get(owner.id, ())]
+        owned = state.of(kind)
+        return [state.get(kind, key) for owner in self._living() for key in owned.ids_of(owner.id)]
 
     def _subscription(self, *statuses: str) -> Subscription | None:
         found = [s for s in self._owned("subscription") if (s.status in statuses if statuses else s.status not in OVER)]

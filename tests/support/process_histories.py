@@ -24,7 +24,8 @@ from tests.fake_stripe.records import Event
 from tests.fake_stripe.server import FakeStripe
 from tests.support.changing import Account
 from tests.support.environment import environment
-from tests.support.stack import Ledger, Stack
+from tests.support.ledger import Ledger
+from tests.support.stack import Stack
 from tests.support.web_process import ROOT
 from workers.processes import spawn
 
@@ -243,7 +244,7 @@ class ProcessHistory:
         if self.must_read_all:
             self._repair()
             self.stack.settle()
-        self.stack.judge(self.place.ledger)
+        self.stack.judge(self.place.ledger.acked)
 
     def _repair(self) -> None:
         """A backfill from its beginning to its end: what a killed one goes on with are lists from before."""
