@@ -78,7 +78,9 @@ class History(Acts):
             self.world.counts["crashes"] += 1
             self.trace.append(f"    crash at {place}")
             raise Crash(place)
-        interrupts = self.flavour.overtakes if place == "answered" else self.flavour.interrupts
+        interrupts = self.flavour.interrupts
+        if place == "answered":
+            interrupts = self.flavour.overtakes * (1.0 if b'"object":"list"' in self.world.answer[:200] else 2.0)
         if not place.startswith("in:") and roll < self.flavour.crashes + interrupts:
             if place in {"asked", "answered"}:
                 self.checked.torn = self.checked.torn or self.world.fake.api.sizes.items == 1
@@ -190,6 +192,7 @@ class History(Acts):
         ]
         if differing:
             raise Diverged(f"stored, expected: {differing}")
+        self.checked.check_mirror()
 
     def _objects(self) -> dict[str, list[Any]]:
         """Stripe's objects, and of the coupons it deleted those that we hold: discounts go on with them (FAULTS 4.4)."""

@@ -1,12 +1,13 @@
 """The invariants of FAULTS 2 that can be seen from outside, asked after every step of a history."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from models.store import bulk, customers
 from models.store.connections import load_connection
 from models.store.mirror import TABLES, decode
 from models.store.session import session_scope
-from tests.fake_stripe.records import Customer, Invoice, Product, Record, Subscription
+from tests.fake_stripe.records import Customer, Invoice, Price, Product, Record, Subscription
 from tests.support.world import World
 from workers import recompute
 
@@ -82,6 +83,14 @@ class Invariants:
             sums[customer] += amount or 0
         assert sums == stored, f"I2: movements add up to {sums}, stored {stored}"
 
+    def check_mirror(self) -> None:
+        """I3: what is mirrored is what Stripe has."""
+        state = self._world.fake.state
+        for (kind, id_), row in self._seen.items():
+            shown, record = _shown(kind, decode(kind, row.facts)), state.get(kind, id_)
+            told = None if record is None else _told(record)
+            assert shown == told, f"I3: {kind} {id_} is {shown}, at Stripe {told}"
+
     def _check_purity(self) -> None:
         """I4: computing anew from what is stored changes nothing, but for who is marked as due."""
         world, now_ms = self._world, self._world.now_ms()
@@ -121,17 +130,17 @@ class Invariants:
 
 
 def _shown(kind: str, value: Any) -> Any:
-    """What of a mirrored value is compared with Stripe's past; None: it is gone."""
+    """What of a mirrored value is compared with Stripe's past; None: it is gone, or nothing is compared."""
     if value.deleted if hasattr(value, "deleted") else False:
         return None
     if kind == "subscription":
         items = tuple((item.id, item.price.id if item.price else None, item.quantity) for item in value.items)
-        return value.status, value.cancel_at_period_end, value.collection_paused, items
+        return value.status, value.cancel_at_period_end, value.collection_paused, items, _ids(value.discounts)
     if kind == "invoice":
-        return (value.status,)
+        return value.status, value.attempt_count
     if kind == "customer":
-        return value.email, value.name
-    return (value.name,) if kind == "product" else None
+        return value.email, value.name, _ids([value.discount] if value.discount else [])
+    return (value.lookup_key,) if kind == "price" else (value.name,) if kind == "product" else None
 
 
 def _past(world: World, kind: str, id_: str) -> list[Any] | None:
@@ -145,9 +154,14 @@ def _past(world: World, kind: str, id_: str) -> list[Any] | None:
 def _told(record: Record) -> Any:
     if isinstance(record, Subscription):
         items = tuple((item.id, item.price, item.quantity) for item in record.items)
-        return record.status, record.cancel_at_period_end, record.pause_collection is not None, items
+        paused = record.pause_collection is not None
+        return record.status, record.cancel_at_period_end, paused, items, _ids(record.discounts)
     if isinstance(record, Invoice):
-        return (record.status,)
+        return record.status, record.attempt_count
     if isinstance(record, Customer):
-        return record.email, record.name
-    return (record.name,) if isinstance(record, Product) else None
+        return record.email, record.name, _ids([record.discount] if record.discount else [])
+    return (record.lookup_key,) if isinstance(record, Price) else (record.name,) if isinstance(record, Product) else None
+
+
+def _ids(discounts: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(discount.id for discount in discounts)
