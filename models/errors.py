@@ -42,7 +42,9 @@ class LostLease(PivotalError):
 
 
 class Conflict(PivotalError):
-    """A compare-and-set found a newer version; decide again."""
+    """A compare-and-set found a newer version; decide again. Where that was tried often enough, later can help."""
+
+    passing = True
 
 
 class DatabaseAway(PivotalError):

@@ -99,10 +99,8 @@ class Stages:
             self._plan = Plan.from_json(self._cursor["start"], self._cursor["oldest"], self._cursor["walks"])
         else:
             self._begin_anew(first)
-        pages = Pages(self._writer, self._plan, self._api)
-        self._readers = WalkReaders(self._database, self._api, self._plan, self._reading)
-        pages.readers = self._readers
-        self._pages = pages
+        self._pages = Pages(self._writer, self._plan, self._api)
+        self._pages.readers = self._readers = WalkReaders(self._database, self._api, self._plan, self._reading)
         self._readers.want([(kind, key) for kind, key in self._cursor["wanted"]])
         self._readers.start()
 
@@ -243,7 +241,7 @@ class Stages:
 
     def _recompute(self) -> None:
         """Match every Stripe customer and recompute ours, a chunk at a time; what is due beside is left to the clock."""
-        self._readers_done()
+        self.close()
         with session_scope(self._database) as connection:
             total = walked.count_mirrored(connection, self._run.connection_id, "customer")
         done = 0
@@ -257,28 +255,32 @@ class Stages:
             done += len(ids)
             self._progress("recomputing", min(done, total), total)
 
-    def _readers_done(self) -> None:
-        if self._readers is not None:
-            self._readers.close()
-
     def _recompute_chunk(self, ids: list[str]) -> None:
+        """Halved where others change the same customers, or the prices of all, sooner than it is computed."""
+        for attempt in range(TRIES if len(ids) == 1 else 2):
+            if self._recomputed(ids):
+                return
+            time.sleep(0.005 * 2**attempt)
+        if len(ids) == 1:
+            raise Conflict("the same customer changed again and again while it was recomputed")
+        self._recompute_chunk(ids[: len(ids) // 2])
+        self._recompute_chunk(ids[len(ids) // 2 :])
+
+    def _recomputed(self, ids: list[str]) -> bool:
+        now_ms = self._now_ms()
+        with session_scope(self._database) as connection:
+            loaded = recompute.load(connection, self._writer.record, ids)
         cause = "baseline" if self._cursor["baseline"] else "backfill"
-        for attempt in range(TRIES):
-            now_ms = self._now_ms()
-            with session_scope(self._database) as connection:
-                loaded = recompute.load(connection, self._writer.record, ids)
-            computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)
-            fp("backfill_recompute")
-            try:
-                with self._writer.writing(after=ids[-1]) as connection:
-                    recompute.save(connection, computed, now_ms=now_ms)
-            except Conflict:
-                time.sleep(0.005 * 2**attempt)
-                continue
-            if computed.failed:
-                self._writer.log({str(key): f"customer not computed: {name}" for key, name in computed.failed.items()})
-            return
-        raise Conflict("the same customers changed again and again while they were recomputed")
+        computed = recompute.compute(loaded, now=now_ms // 1000, now_ms=now_ms, cause=cause)
+        fp("backfill_recompute")
+        try:
+            with self._writer.writing(after=ids[-1]) as connection:
+                recompute.save(connection, computed, now_ms=now_ms)
+        except Conflict:
+            return False
+        if computed.failed:
+            self._writer.log({str(key): f"customer not computed: {name}" for key, name in computed.failed.items()})
+        return True
 
     def _finish(self) -> None:
         """Counts, permissions, and how far the mirror is caught up: one transaction."""

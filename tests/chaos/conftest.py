@@ -34,7 +34,9 @@ def scenes(places: Callable[[str], Place]) -> Iterator[Callable[[str], Scene]]:
         if kind not in made:
             place = places(kind)
             directory = place.directory()
-            made[kind] = Scene(place.migrated(directory), directory, ExitStack())
+            with ExitStack() as closing:
+                made[kind] = Scene(place.migrated(directory), directory, closing)
+                made[kind].closing = closing.pop_all()
         made[kind].clean = False
         return made[kind]
 

@@ -37,8 +37,8 @@ class Backfills:
 
     @property
     def over(self) -> bool:
-        """Whether one has come to the run's end."""
-        return bool(self.codes) and self.codes[-1] == 0
+        """Whether the run has come to its end: it may be killed in the very moment after."""
+        return self._process is None and bool(self.codes) and self._run()[0] == "complete"
 
     def turn(self) -> None:
         """Start the next life when one has ended."""
@@ -46,7 +46,7 @@ class Backfills:
             return
         if self._process is None:
             assert len(self.codes) < MOST, f"it never comes to its end: {self.codes}"
-            stack, point = self._scene.stack, f"after_backfill_commit=kill@{1 + self._wanted() // 4}"
+            stack, point = self._scene.stack, f"after_backfill_commit=kill@{1 + self._run()[1] // 4}"
             command = [sys.executable, "-m", "webhook_app", "backfill", "--connection", str(stack.record.id)]
             with (stack.dir / "backfill.log").open("a") as log:
                 self._process = spawn(command, env={**stack.env, "FAILPOINTS": point}, out=log, cwd=ROOT)
@@ -54,11 +54,11 @@ class Backfills:
             self.codes.append(code)
             self._process = None
 
-    def _wanted(self) -> int:
-        """How many objects the run means to read one by one."""
+    def _run(self) -> tuple[str, int]:
+        """The state of the newest run, and how many objects it means to read one by one."""
         with session_scope(self._scene.stack.database) as connection:
-            cursor = bulk.run(connection, "SELECT cursor FROM sync_runs ORDER BY id DESC").scalar()
-        return len(json.loads(cursor or "{}").get("wanted", ()))
+            row = bulk.run(connection, "SELECT state, cursor FROM sync_runs ORDER BY id DESC").first()
+        return (row[0], len(json.loads(row[1] or "{}").get("wanted", ()))) if row else ("", 0)
 
 
 def backfill_in_a_storm(scene: Scene, place: Place, seed: int, say: Callable[[str], None]) -> dict[str, Any]:
@@ -68,9 +68,9 @@ def backfill_in_a_storm(scene: Scene, place: Place, seed: int, say: Callable[[st
     storm = rage(scene, nemesis, seed=seed, over=lambda: lives.over, pace_s=PACE_S, per_second=PER_SECOND, beside=lives.turn,
                  say=lambda line: say(f"{len(lives.codes)} lives of a backfill, {line}"))  # fmt: skip
     with session_scope(scene.stack.database) as connection:
-        (runs, objects) = bulk.run(connection, "SELECT count(*), sum(objects) FROM sync_runs WHERE state = 'complete'").one()
-    wrong = "" if storm.verdict.good and runs == 1 else f"{runs} complete runs, {storm.verdict}"
-    return {"codes": lives.codes, "objects": int(objects or 0), "storm": storm.to_json(), "wrong": wrong}
+        runs = [tuple(row) for row in bulk.run(connection, "SELECT state, error, objects FROM sync_runs ORDER BY id")]
+    wrong = "" if storm.verdict.good and len(runs) == 1 else f"{runs}, {storm.verdict}"
+    return {"codes": lives.codes, "objects": runs[-1][2], "storm": storm.to_json(), "wrong": wrong}
 
 
 def migration_at_every_statement(place: Place, say: Callable[[str], None]) -> dict[str, Any]:

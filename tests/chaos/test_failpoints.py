@@ -19,6 +19,7 @@ from tests.support.web_process import ROOT
 from workers.queue import Bell, connect
 
 ONLINE = tuple(name for name in NAMES if name not in APART)
+pytestmark = pytest.mark.timeout(400)  # a slow machine starts some forty processes here
 BACKFILL, MIGRATION = STEPS["backfill"], STEPS["migration"]
 DATABASES = ("sqlite", "postgresql")
 on_both_databases = pytest.mark.parametrize("scene", DATABASES, indirect=True)

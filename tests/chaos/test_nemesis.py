@@ -11,6 +11,7 @@ from tests.chaos.nemesis import Nemesis
 from tests.chaos.scene import Place, Scene
 from tests.chaos.storm import rage
 
+pytestmark = pytest.mark.timeout(400)
 KILLS = 20
 SEED = os.environ.get("SEED", "1")
 

@@ -2,16 +2,23 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from models.errors import Conflict
 from models.settings import AppSettings
 from models.store.keys import Keyring
 from models.store.session import Database
 from tests.fake_stripe.clock import Clock
+from tests.fake_stripe.generate import Shape
 from tests.fake_stripe.server import FakeStripe
-from tests.support.backfilled import START, Killed, backfill, dies_at, lifted, on_first
+from tests.support.backfilled import START, Killed, backfill, dies_at, fill, lifted, on_first
 from tests.support.pipeline import Pipeline
+from workers import backfill_stages, recompute
+
+TINY = Shape(ours=12, unmatched=2, personal=2, no_email=1, collisions=2, subdomains=2)
 
 
 @pytest.fixture
@@ -52,6 +59,47 @@ def test_what_a_killed_backfill_wrote_reaches_the_figures_without_being_taken_up
         backfill(pipeline)
     pipeline.drain_all()
     assert pipeline.stored()[str(ids["acme.com"])]["mrr"] == 50_000
+    assert pipeline.stored() == pipeline.expected()
+
+
+class Contended:
+    """Others change our customers sooner than more than `most` Stripe customers at once are recomputed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        self.most, self.sizes = most, list[int]()
+        self._save = recompute.save
+        monkeypatch.setattr(backfill_stages.recompute, "save", self.save)
+
+    def save(self, connection: Connection, done: recompute.Recomputed, **more: Any) -> None:
+        self.sizes.append(len(done.loaded.touched))
+        if len(done.loaded.touched) > self.most:
+            raise Conflict("somebody was faster")
+        self._save(connection, done, **more)
+
+
+@pytest.mark.fault("F73")
+def test_customers_that_change_all_the_time_are_recomputed_in_ever_smaller_parts(
+    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(fake, pipeline, TINY)
+    contended = Contended(monkeypatch, most=3)
+    assert backfill(pipeline).state == "complete"
+    assert max(contended.sizes) > 10
+    assert pipeline.stored() == pipeline.expected()
+
+
+@pytest.mark.fault("F73", "F92")
+def test_a_run_that_others_were_always_faster_than_is_taken_up_by_the_next_start(
+    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(fake, pipeline, TINY)
+    with monkeypatch.context() as patch:
+        Contended(patch, most=0)
+        result = backfill(pipeline)
+    assert (result.state, result.exit_code) == ("failed", 1)
+    assert "changed again and again" in (result.error or "")
+    result = backfill(pipeline)
+    assert (result.state, result.resumed, result.run_id) == ("complete", True, 1)
     assert pipeline.stored() == pipeline.expected()
 
 
