@@ -110,6 +110,7 @@ def load(
     siblings = snapshots.load_matched_to(
         connection, record.id, {m.base_customer_id for m in old.values() if m.base_customer_id} | set(customer_ids)
     )
+    touched |= {key for key, held in siblings.items() if held.due}  # what made it due must be seen before it is due no more
     loaded = _facts(connection, record, touched | siblings.keys(), overlay)
     loaded.touched, loaded.dated = touched & loaded.customers.keys(), dated
     loaded.matches = old | siblings
@@ -309,8 +310,8 @@ def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done
     for stripe_id in sorted(loaded.touched | final.keys()):
         base = loaded.new_matches.get(stripe_id)
         held = loaded.matches.get(stripe_id)
-        if base is None and held is None:
-            continue
+        if base is None and (held is None or held.due):
+            continue  # one that is due is matched anew soon, and is due until then
         base = base or snapshots.as_match(held)  # type: ignore[arg-type]  # one of the two is there
         match, account = final.get(stripe_id, (base, None))
         failed = account is None and base.customer_id is not None and int(base.customer_id) in done.failed
