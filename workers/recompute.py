@@ -293,8 +293,8 @@ def _stored_matches(loaded: Loaded, final: Mapping[str, tuple[Match, Any]], done
     for stripe_id in sorted(loaded.touched | final.keys()):
         base = loaded.new_matches.get(stripe_id)
         held = loaded.matches.get(stripe_id)
-        if base is None and held is None:
-            continue
+        if base is None and (held is None or held.due):
+            continue  # who is due is matched anew before its row is written
         base = base or snapshots.as_match(held)  # type: ignore[arg-type]  # one of the two is there
         match, account = final.get(stripe_id, (base, None))
         failed = account is None and base.customer_id is not None and int(base.customer_id) in done.failed
