@@ -100,6 +100,30 @@ def test_a_run_that_others_were_always_faster_than_is_taken_up_by_the_next_start
     assert "changed again and again" in (result.error or "")
     result = backfill(pipeline)
     assert (result.state, result.resumed, result.run_id) == ("complete", True, 1)
+
+
+@pytest.mark.fault("F55", "F73")
+def test_an_event_of_a_sibling_does_not_settle_who_has_moved_to_another_customer(
+    pipeline: Pipeline, fake: FakeStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who moved is due since the killed backfill wrote it, and is matched anew by whoever computes it for itself."""
+    ids = pipeline.add_customers("acme.com", "globex.com")
+    change = fake.change
+    price = change.create_price(change.create_product("Growth"), 10_000, lookup_key="growth")
+    stays, moves = (change.subscribe(change.create_customer(f"{name}@acme.com"), price) for name in ("a", "b"))
+    pipeline.receive(told(fake))
+    pipeline.drain_all()
+    fake.clock.advance(10)
+    change.move_domain(moves.customer, "globex.com")
+    pipeline.receive(told(fake))
+    with dies_at(monkeypatch, "backfill_recompute", 1), pytest.raises(Killed):
+        backfill(pipeline)
+    fake.clock.advance(10)
+    change.change_quantity(stays, 3)
+    pipeline.receive(told(fake))
+    pipeline.drain_all()
+    stored = pipeline.stored()
+    assert [stored[str(ids[domain])]["mrr"] for domain in ("acme.com", "globex.com")] == [30_000, 10_000]
     assert pipeline.stored() == pipeline.expected()
 
 

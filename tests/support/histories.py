@@ -78,9 +78,7 @@ class History(Acts):
             self.world.counts["crashes"] += 1
             self.trace.append(f"    crash at {place}")
             raise Crash(place)
-        interrupts = self.flavour.interrupts
-        if place == "answered":
-            interrupts = self.flavour.overtakes * (1.0 if b'"object":"list"' in self.world.answer[:200] else 2.0)
+        interrupts = self._chance_at(place)
         if not place.startswith("in:") and roll < self.flavour.crashes + interrupts:
             if place in {"asked", "answered"}:
                 self.checked.torn = self.checked.torn or self.world.fake.api.sizes.items == 1
@@ -92,15 +90,21 @@ class History(Acts):
             finally:
                 self.depth -= 1
 
+    def _chance_at(self, place: str) -> float:
+        """Of something else happening; more where somebody else's act does harm."""
+        if place == "answered":
+            return self.flavour.overtakes * (1 if b'"object":"list"' in self.world.answer[:200] else 2)
+        return self.flavour.interrupts * (2 if place.startswith("before_") else 1)
+
     def _meanwhile(self, place: str) -> None:
         roll = self.rng.random()
         self.world.counts["acts in between"] += 1
-        if place == "answered" and roll < 0.7:
+        if place in {"answered", "before_page_write"} and roll < 0.7:
             self._overtake()
-        elif place.startswith("before_") and roll < 0.3:
+        elif place.startswith("before_") and roll < 0.15:
             self.trace.append(f"    backfill at {place}")
             self.backfill()
-        elif roll < 0.7:
+        elif roll < 0.8:
             self.trace.append(f"    news at {place}")
             self.news()
         else:

@@ -23,6 +23,7 @@ from tests.fake_stripe.server import FakeStripe
 from tests.support.environment import API_KEY, WEBHOOK_SECRET
 from tests.support.steps import BASE, Crash, LocalBell, LocalTransport, StepReaders, StepWalkReaders, VirtualStop, VirtualTime
 from workers import backfill, backfill_stages, ordering, stripe_api
+from workers.backfill_writer import Writer
 from workers.drain import Tools
 from workers.ordering import Verdict
 from workers.stripe_api import Patience, StripeApi
@@ -122,8 +123,19 @@ class World:
                 patch.setattr(module, "open_api", lambda *_args, count=None, **_more: self.api(count))
             patch.setattr(backfill_stages, "WalkReaders", StepWalkReaders)
             patch.setattr(stripe, "enable_telemetry", False)
+            patch.setattr(Writer, "_drafted", self._drafted(Writer._drafted))
             self._count_verdicts(patch)
             yield self
+
+    def _drafted(self, drafted: Callable[..., Any]) -> Callable[..., Any]:
+        """Between the draft of a page and its writing anything may happen as well."""
+
+        def paused(writer: Writer, rows: Any) -> Any:
+            draft = drafted(writer, rows)
+            self.pause("before_page_write")
+            return draft
+
+        return paused
 
     def _count_verdicts(self, patch: pytest.MonkeyPatch) -> None:
         """Count what the ordering rule says, so that one can see that histories reach its doubtful lines."""
