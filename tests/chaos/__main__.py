@@ -26,17 +26,21 @@ KILLS_A_STORM = 50
 def main() -> int:
     """Run; 0 when nothing was lost and nothing differs."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # ends what was started, in order
+    signal.signal(signal.SIGTERM, _end)
     results = Results(options.seed, resume=options.resume)
     databases = DATABASES if options.database == "both" else (options.database,)
     say = Progress()
     say.line(f"seed {results.data['seed']} (SEED for another run of the same acts: --seed {results.data['seed']})")
     wrong = 0
-    for kind in databases:
-        with place(kind) as where:
-            for part in PARTS:
-                if part in options.only:
-                    wrong += {"matrix": _matrix, "lives": _lives, "storms": _storms}[part](where, options, results, say)
+    try:
+        for kind in databases:
+            with place(kind) as where:
+                for part in PARTS:
+                    if part in options.only:
+                        wrong += {"matrix": _matrix, "lives": _lives, "storms": _storms}[part](where, options, results, say)
+    except TimeIsOver:
+        say.line("the time is over; --resume goes on from here")
+        return 3
     whole = complete(results.data, DATABASES)
     if options.report or (whole and not options.only_some):
         results.write_report()
@@ -45,18 +49,29 @@ def main() -> int:
     return 1 if wrong else 0
 
 
+class TimeIsOver(Exception):
+    """Nothing new may begin."""
+
+
+def _end(*_: object) -> None:
+    """SIGTERM: what was started ends in order, undisturbed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(130)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--database", choices=(*DATABASES, "both"), default="both")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--kills", type=int, default=1000, help="in storms, over all databases chosen (default 1,000)")
-    parser.add_argument("--seconds", type=float, default=3600.0, help="the longest that storms on one database go on")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin nothing new after so long; --resume goes on then")
     parser.add_argument("--seed", default="1", help="a number, or random")
     parser.add_argument("--resume", action="store_true", help="go on where the last run was left")
     parser.add_argument("--report", action="store_true", help="write docs/reliability.md even of a part")
     options = parser.parse_args()
     options.seed = secrets.randbelow(10**6) if options.seed == "random" else int(options.seed)
     options.only_some = set(options.only) != set(PARTS)
+    options.until = time.monotonic() + options.seconds
     options.share = options.kills if options.database != "both" else -(-options.kills // len(DATABASES))
     return options
 
@@ -90,6 +105,11 @@ def _scene(where: Place, **options: object) -> Iterator[Scene]:
         yield Scene(where.migrated(directory), directory, closing, **options)  # type: ignore[arg-type]
 
 
+def _still_time(options: argparse.Namespace) -> None:
+    if time.monotonic() > options.until:
+        raise TimeIsOver
+
+
 def _matrix(where: Place, options: argparse.Namespace, results: Results, say: Progress) -> int:
     """Every failpoint of this database in every way; an installation that a cell left wrong is not used again."""
     cells = results.part("matrix", where.kind)
@@ -97,6 +117,7 @@ def _matrix(where: Place, options: argparse.Namespace, results: Results, say: Pr
     while wanted:
         with _scene(where, seed=options.seed) as scene:
             while wanted and scene.clean:
+                _still_time(options)
                 name, action = wanted.pop(0)
                 cell = run_cell(scene, where, name, action)
                 cells[f"{name} {action}"] = {"wrong": cell.wrong[:2000], "seconds": cell.seconds}
@@ -112,10 +133,12 @@ def _lives(where: Place, options: argparse.Namespace, results: Results, say: Pro
     """What is killed until it comes to its end."""
     lives = results.part("lives", where.kind)
     if (name := "a migration, before each statement") not in lives:
+        _still_time(options)
         lives[name] = migration_at_every_statement(where, say)
         results.save()
         say.line(f"{where.kind}: {name}: {len(lives[name]['codes'])} lives {lives[name]['wrong']}")
     if (name := "a backfill, after each page, in a storm") not in lives:
+        _still_time(options)
         with _scene(where, seed=options.seed, account=ACCOUNT, workers=2, proxied=True) as scene:
             lives[name] = backfill_in_a_storm(scene, where, options.seed, say)
             if lives[name]["wrong"]:
@@ -128,16 +151,13 @@ def _lives(where: Place, options: argparse.Namespace, results: Results, say: Pro
 def _storms(where: Place, options: argparse.Namespace, results: Results, say: Progress) -> int:
     """Storms one after another, each on an installation of its own, until there were kills enough."""
     storms = results.part("storms", where.kind)
-    until = time.monotonic() + options.seconds
     while (left := options.share - sum(sum(storm["kills"].values()) for storm in storms.values())) > 0:
         seed = options.seed + len(storms)
-        if time.monotonic() > until:
-            say.line(f"{where.kind}: the time is over")
-            break
+        _still_time(options)
         with _scene(where, seed=seed, workers=2, proxied=True) as scene:
             nemesis, wanted = Nemesis(scene.stack, seed, where.postgres), min(left, KILLS_A_STORM)
             told = f"{where.kind}, storm {len(storms) + 1}, seed {seed}"
-            storm = rage(scene, nemesis, seed=seed, over=lambda n=nemesis, w=wanted: n.killed >= w or time.monotonic() > until,
+            storm = rage(scene, nemesis, seed=seed, over=lambda n=nemesis, w=wanted: n.killed >= w,
                          say=lambda line, told=told: say(f"{told}: {line}"))  # fmt: skip
             if not storm.verdict.good:
                 results.keep_logs(

@@ -19,7 +19,7 @@ from tests.fake_stripe.generate import Shape
 from tests.support.web_process import ROOT
 from workers.processes import spawn
 
-ACCOUNT = Shape(ours=400, unmatched=30, personal=30, no_email=10, collisions=15, subdomains=15)
+ACCOUNT = Shape(ours=220, unmatched=20, personal=20, no_email=5, collisions=10, subdomains=10)
 MOST = 400
 PACE_S, PER_SECOND = 1.0, 30.0
 """Slower than in a storm of its own: a life of the backfill takes about a second to start."""
