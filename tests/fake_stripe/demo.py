@@ -47,15 +47,14 @@ class Demo:
 
     def __init__(self, directory: Path, port: int, *, seed: int = 1, pace_s: float = 1.5, ticks: int | None = None) -> None:
         self.seed, self.pace_s, self.ticks = seed, pace_s, ticks
-        self.directory, self.port = directory, free_port(port)
-        self.address = f"http://127.0.0.1:{self.port}"
+        self.directory = directory
         self.env = {
             **{k: v for k, v in os.environ.items() if k not in NOT_OURS},
             "DATA_DIR": str(self.directory),
-            "PORT": str(self.port),
             "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
             "PYTHONUNBUFFERED": "1",
         }
+        self._take_port(port)
         self.fake = FakeStripe(seed=seed, limits=Limits.live())
         self.rest = [company(n, random.Random(seed)) for n in range(OURS)]
         self.supervisor: subprocess.Popen[str] | None = None
@@ -85,6 +84,11 @@ class Demo:
         self.command("backfill", "--connection", str(connection["connection_id"]))
         self._how_to_sign_in(time.monotonic() - began)
         self._live(Life(self.fake, generator, self.rest[len(generator.companies) :], seed=self.seed), deliveries)
+
+    def _take_port(self, wanted: int) -> None:
+        self.port = free_port(wanted)
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.env["PORT"] = str(self.port)
 
     # --- preparations ---------------------------------------------------------------------------------
 
@@ -136,6 +140,7 @@ class Demo:
 
     def _start_everything(self) -> None:
         """Valkey, web, workers, clock; what they say goes to a file, their first words to us."""
+        self._take_port(self.port)  # somebody may have taken it while we prepared: what answers there must be ours
         self.supervisor = spawn(python("workers.supervisor"), env=self.env, out=subprocess.PIPE, cwd=ROOT)
         self._listener.start()
         end = time.monotonic() + 40
