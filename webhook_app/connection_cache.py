@@ -58,6 +58,10 @@ class ConnectionCache:
             known = self._refreshed()
         return known.get(public_id)
 
+    def fresh(self) -> bool:
+        """Whether `get` answers at once, without a read that could take its time."""
+        return self._known is not None and self._pid == os.getpid() and self._clock() - self._read_at < MAX_AGE_S
+
     def _refreshed(self) -> Mapping[str, Known]:
         pid = os.getpid()
         if self._pid != pid:

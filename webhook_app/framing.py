@@ -56,9 +56,9 @@ class Gathered:
         return len(self._bytes)
 
     @property
-    def empty(self) -> bool:
-        """Nothing of the next request has come."""
-        return not self._bytes
+    def so_far(self) -> bytearray:
+        """The bytes themselves, to be looked at."""
+        return self._bytes
 
     def take(self) -> bytes:
         """All bytes, to be parsed; what follows the request comes back with the next `add`."""

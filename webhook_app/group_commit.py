@@ -6,6 +6,9 @@ so the slower the disk, the larger the groups.
 
 A thread of its own, not a leader among the requests: no request ever stands inside a database call, so none can be held there
 (a lock, a machine that stopped answering); it gives up at its deadline whatever the database does.
+
+A request waits in its thread (`store`), or leaves its ticket and the way to be told (`begin`): then it holds no thread, and
+the many requests of one commit are told together.
 """
 
 import os
@@ -32,20 +35,33 @@ class Ringer(Protocol):
 
 
 class Ticket:
-    """One waiting request: its row, and how its commit ended."""
+    """One waiting request: its row, when it gives up (by the monotonic clock), and how its commit ended."""
 
-    __slots__ = ("done", "error", "row")
+    __slots__ = ("_done", "deadline", "error", "row", "settled", "wake")
 
-    def __init__(self, row: NewEvent) -> None:
+    def __init__(self, row: NewEvent, wake: Callable[[], None] | None) -> None:
         self.row = row
+        self.wake = wake
+        self.deadline = 0.0
+        self.settled = False
         self.error: Exception | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
+        self._done: threading.Lock | None = None
+        if wake is None:
+            self._done = threading.Lock()
+            self._done.acquire()
 
     def finish(self, error: Exception | None) -> None:
         """Let the request go."""
         self.error = error
-        self.done.release()
+        self.settled = True
+        if self._done is not None:
+            self._done.release()
+
+    def wait(self) -> bool:
+        """Whether it was settled before its deadline. Who is told by `wake` comes when it is, or at the deadline."""
+        if self._done is not None:
+            return self._done.acquire(timeout=max(0.0, self.deadline - time.monotonic())) or self.settled
+        return self.settled
 
 
 class GroupCommit:
@@ -82,12 +98,21 @@ class GroupCommit:
         Raises:
             DatabaseAway: not known to be stored; within the deadline, whatever the database does.
         """
+        self.end(self.begin(row, spent_s))
+
+    def begin(self, row: NewEvent, spent_s: float = 0.0, wake: Callable[[], None] | None = None) -> Ticket:
+        """Have `row` stored; `end` tells how it went. With `wake`, which must not block, nobody need wait: it is called when
+        this ticket, and others that named the same one, are settled, from another thread.
+
+        Raises:
+            DatabaseAway: a commit hangs, so this one is not even tried.
+        """
         if self._pid != os.getpid():
             self._lock = threading.Lock()
             self._start(os.getpid())
-        ticket = Ticket(row)
+        ticket = Ticket(row, wake)
         with self._lock:
-            limit = max(LEAST_S, self._limit() - spent_s)
+            ticket.deadline = time.monotonic() + max(LEAST_S, self._limit() - spent_s)
             self._waiting.append(ticket)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -95,7 +120,15 @@ class GroupCommit:
             if self._idle:
                 self._idle = False
                 self._wanted.release()
-        if not ticket.done.acquire(timeout=limit):
+        return ticket
+
+    def end(self, ticket: Ticket) -> None:
+        """Return after the COMMIT that holds the ticket's row.
+
+        Raises:
+            DatabaseAway: not known to be stored; within the deadline, whatever the database does.
+        """
+        if not ticket.wait():
             self._give_up(ticket)
         if ticket.error is not None:
             raise ticket.error
@@ -113,7 +146,7 @@ class GroupCommit:
             self._healthy = False
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
-        if not ticket.done.acquire(blocking=False):  # else it was committed in this very moment
+        if not ticket.settled:  # else it was committed in this very moment
             raise DatabaseAway("database: no commit in time")
 
     def _run(self) -> None:
@@ -150,6 +183,9 @@ class GroupCommit:
         self._healthy = error is None or not isinstance(error, DatabaseAway)
         for ticket in group:
             ticket.finish(error)
+        for wake in {ticket.wake for ticket in group}:
+            if wake is not None:
+                wake()
         if error is None:
             partitions = {ticket.row.partition for ticket in group if ticket.row.status == "pending"}
             if partitions:

@@ -25,6 +25,8 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 forwarder_headers = ""  # SCRIPT_NAME and PATH_INFO come from no proxy of ours; one that doesn't fit the path would be a 500
+forwarded_allow_ips = ""  # nor is gunicorn to believe a scheme: that is for TRUSTED_PROXIES and HTTPS=1 to say (FAULTS S49)
+secure_scheme_headers: dict[str, str] = {}
 control_socket_disable = True  # it would open one under $HOME
 accesslog = None
 loglevel = "warning"
@@ -40,6 +42,8 @@ def post_worker_init(worker: Any) -> None:
     """Know the connections and the bell before the first request asks for them. The thread that commits holds the write lock
     while it waits for the interpreter: 1 ms at most, not 5."""
     sys.setswitchinterval(0.001)
-    from webhook_app.services import warm_up
+    from webhook_app.receive import WAKE, at_once
+    from webhook_app.services import services, warm_up
 
+    worker.answers_at_once(at_once(services(worker.wsgi)), WAKE)
     warm_up(worker.wsgi)

@@ -7,25 +7,23 @@ serves it, else the main loop gathers the rest without blocking, within limits o
 blocking too. So a slow client costs a socket and never a thread. A buffering proxy in front does the same; this makes the
 product safe without one.
 
-A busy client is served cheaply: a thread that nobody else waits for looks some milliseconds for the next request on its
-connection, since each way round by the main loop costs more than the request, and an answer leaves in one piece.
+A webhook delivery needs no thread at all (`webhook_app.gunicorn_at_once`).
 
 TLS ends before gunicorn (at the proxy), HTTP/2 as well: the configuration turns on neither.
 """
 
 import contextlib
-import select
 import selectors
 import socket
 import struct
-import threading
 import time
 from functools import partial
 from typing import Any
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
 from webhook_app.framing import Gathered, Verdict
+from webhook_app.gunicorn_at_once import OneSend, ServesAtOnce
 
 REQUEST_S = 10.0  # from a request's first byte (or the connection) to its last
 LINGER_S = 2.0  # after an answer that closes, for the client to read it and close
@@ -34,8 +32,6 @@ SPARE_CONNECTIONS = 64  # kept free by closing the oldest unfinished ones
 THREAD_WAIT_S = 5  # net below: no single send or receive of a thread waits longer
 READ_BYTES = 1 << 16
 BALANCED_CONNECTIONS = 64  # up to so many a process leaves the next connection to one that has fewer
-STAY_MS = 5  # how long a thread looks for the next request of its connection; who needs a thread waits no longer for it
-MOST_HELD_BYTES = 1 << 16  # of an answer, before it leaves piece by piece
 
 _ANSWERS = {
     Verdict.BAD: b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -44,35 +40,9 @@ _ANSWERS = {
 }
 
 
-class OneSend:
-    """A socket that sends an answer's head and body together: two packets would wake the client twice. Whatever else is asked
-    of it is asked of the socket, once all that was held is sent."""
-
-    __slots__ = ("_held", "_sock")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._held = bytearray()
-
-    def sendall(self, data: bytes) -> None:
-        """Take a piece of the answer."""
-        self._held += data
-        if len(self._held) > MOST_HELD_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Send what is held."""
-        if self._held:
-            held, self._held = self._held, bytearray()
-            self._sock.sendall(held)
-
-    def __getattr__(self, name: str) -> Any:
-        self.flush()
-        return getattr(self._sock, name)
-
-
-class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
-    """Three waiting rooms, each in order of its deadline: `idle` between requests, `gathering`, `lingering`."""
+class WholeRequestWorker(ServesAtOnce):
+    """Three waiting rooms, each in order of its deadline: `idle` between requests, `gathering`, `lingering`. A fourth in the
+    order of coming, which is that of the commits, is `committing` (`ServesAtOnce`)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -82,8 +52,6 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
         self.gathered_bytes = 0
         self.stopping_at: float | None = None
         self.accepts_at = 0.0
-        self._unserved = 0  # connections that wait for a thread
-        self._counting = threading.Lock()
 
     # --- connections come ------------------------------------------------------------------------
 
@@ -118,20 +86,29 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """As gunicorn does it, no longer than until connections are accepted again."""
-        until = self.accepts_at - time.monotonic()
-        super().wait_for_and_dispatch_events(min(timeout, until) if until > 0 else timeout)
+        now = time.monotonic()
+        if self.accepts_at > now:
+            timeout = min(timeout, self.accepts_at - now)
+        if self.committing:
+            timeout = min(timeout, max(0.0, next(iter(self.committing.values())).answer.deadline - now))
+        super().wait_for_and_dispatch_events(timeout)
 
     def _watch(self, conn: TConn) -> None:
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_readable, conn))
+        conn.watched = True
+
+    def _ignore(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        conn.watched = False
 
     def _on_readable(self, conn: TConn, _sock: socket.socket) -> None:
-        """Bytes came: the first of a request go to a thread, the rest is gathered here, what lingers is thrown away."""
-        if conn in self.lingering:
+        """Bytes came: they are gathered; what lingers is thrown away, and who waits for an answer can wait with the rest."""
+        if conn in self.committing:
+            self._ignore(conn)
+        elif conn in self.lingering:
             if _received(conn) == b"":
                 self._drop(conn)
-        elif conn.gathered.empty:
-            self._to_thread(conn)
         else:
             self._gather(conn)
 
@@ -144,15 +121,17 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
 
     def _to_thread(self, conn: TConn) -> None:
         self._leave_rooms(conn)
-        self.poller.unregister(conn.sock)
-        with self._counting:
-            self._unserved += 1
+        self._ignore(conn)
         self.enqueue_req(conn)
 
     def _judge(self, conn: TConn, verdict: Verdict) -> None:
-        """Hand the request over, refuse it, or wait for more. The socket is watched."""
+        """Serve the request or hand it over, refuse it, or wait for more. The socket is watched."""
         if verdict is Verdict.WHOLE:
-            self._to_thread(conn)
+            if self._is_at_once(conn.gathered.so_far):
+                self._leave_rooms(conn)
+                self._serve(conn)
+            else:
+                self._to_thread(conn)
         elif verdict is Verdict.PART:
             self._wait_for_more(conn)
         else:
@@ -175,37 +154,11 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
     # --- a thread serves one whole request ---------------------------------------------------------
 
     def handle(self, conn: TConn) -> Any:
-        """Serve the request if all of it is here, else give it back with the verdict; then the next one if it comes at once.
-        Runs in a thread."""
-        with self._counting:
-            self._unserved -= 1
-        while True:
-            verdict = conn.gathered.verdict
-            if verdict is Verdict.PART:  # one look; a large body grows in the main loop's memory, not in that of every thread
-                data = _received(conn)
-                if not data:
-                    return verdict if data is None else False
-                verdict = conn.gathered.add(data)
-            if verdict is not Verdict.WHOLE:
-                return verdict
-            conn.data_ready = True
-            conn.init()
-            conn.parser.unreader.unread(conn.gathered.take())
-            keeps = super().handle(conn)
-            if not keeps or not self._comes_at_once(conn):
-                return keeps
-
-    def _comes_at_once(self, conn: TConn) -> bool:
-        """Whether the next request of this connection begins to come while nobody waits for this thread."""
-        if self._unserved or not self.alive:
-            return False
-        early = conn.parser.unreader.take_buffered()
-        if early:  # it was sent before this one's answer
-            conn.gathered.add(early)
-            return True
-        looking = select.poll()
-        looking.register(conn.sock, select.POLLIN)
-        return bool(looking.poll(STAY_MS))
+        """Serve the request, all of which is here. Runs in a thread."""
+        conn.data_ready = True
+        conn.init()
+        conn.parser.unreader.unread(conn.gathered.take())
+        return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """As gunicorn does it, with one send for an answer that isn't large."""
@@ -221,13 +174,11 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + 0.05))
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
-        """The thread is done with it: wait for the next request, for the rest of this one, or close. In the main loop."""
+        """The thread is done with it: wait for the next request, or close. In the main loop."""
         try:
-            result = False if fs.cancelled() or fs.exception() is not None else fs.result()
+            goes_on = not fs.cancelled() and fs.exception() is None and fs.result()
             self._watch(conn)
-            if isinstance(result, Verdict):
-                self._judge(conn, result)
-            elif result:
+            if goes_on:
                 self._next_request(conn)
             else:
                 self._linger(conn)
@@ -237,8 +188,13 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
     def _next_request(self, conn: TConn) -> None:
         self.idle[conn] = time.monotonic() + self.cfg.keepalive
         early = conn.parser.unreader.take_buffered()
-        if early:  # the next request was sent before this one's answer
-            self._judge(conn, conn.gathered.add(early))
+        if not early:
+            return
+        verdict = conn.gathered.add(early)  # the next request was sent before this one's answer
+        if verdict is Verdict.WHOLE:
+            self._to_thread(conn)  # also a delivery: a loop of our own calls would grow the stack
+        else:
+            self._judge(conn, verdict)
 
     def _linger(self, conn: TConn) -> None:
         """Say that no more comes and let the client read its answer: closing at once could reset it (RFC 9112, 9.6)."""
@@ -255,6 +211,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
         """Close what waited too long, and the oldest unfinished requests when there is little room (once a turn)."""
         super().murder_pending()
         now = time.monotonic()
+        self._end_settled(until=now)
         if not self.alive and self.stopping_at is None:
             self.stopping_at = now + LINGER_S
         for room in (self.idle, self.gathering, self.lingering):
@@ -275,7 +232,7 @@ class WholeRequestWorker(ThreadWorker):  # type: ignore[misc,unused-ignore]
     def _drop(self, conn: TConn) -> None:
         self._leave_rooms(conn)
         with contextlib.suppress(OSError, KeyError, ValueError):
-            self.poller.unregister(conn.sock)
+            self._ignore(conn)
         self.nr_conns -= 1
         conn.close()
 

@@ -8,10 +8,12 @@ and answered 200, since a refusal would only earn three days of retries.
 import hashlib
 import re
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
 from models.errors import DatabaseAway, UnusableBody
@@ -22,10 +24,18 @@ from models.stripe_reader.envelope import Envelope, read_envelope
 from models.stripe_reader.event_types import affects
 from webhook_app.auth.context import client_address
 from webhook_app.auth.gate import public
+from webhook_app.auth.headers import ALWAYS, NOTHING
 from webhook_app.connection_cache import Known
 from webhook_app.errors import PROBLEM_JSON, problem
+from webhook_app.group_commit import GroupCommit, Ticket
 from webhook_app.services import Services, services
 from webhook_app.verify import verify
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+WAKE = "pivotal.wake"  # of the environ: what to call when a `Waiting` is settled
+AT_ONCE_BYTES = 64 << 10  # a larger one takes milliseconds to read and to verify
 
 MAX_BODY_BYTES = 1 << 20
 MAX_ID_CHARS = 255
@@ -36,6 +46,9 @@ _ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"(evt_[A-Za-z0-9_]{1,200})"')  # as Strip
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1", "::/64"})
 _REFUSED = b'{"type":"about:blank","title":"Bad request","status":400}'
 _STORED = b'{"received":true}'
+_FOR_PROGRAMS = {**ALWAYS, "Content-Security-Policy": NOTHING}
+_STORED_HEADERS = Headers({"Content-Type": "application/json", "Content-Length": str(len(_STORED)), **_FOR_PROGRAMS})
+_DELIVERY = b"POST /webhooks/stripe/"
 
 QUIET_AFTER = 20  # refusals of one address and minute that get a log line each
 REFUSALS_PER_MINUTE = 600  # of one address; more are told to wait. Never of loopback: there a proxy stands for everybody
@@ -72,15 +85,21 @@ def read_body() -> bytes:
         RequestEntityTooLarge: it is larger; nothing beyond the limit was kept.
         BadRequest: broken chunks, or the client went away before its end.
     """
-    if (request.content_length or 0) > MAX_BODY_BYTES:
+    length = request.content_length
+    if (length or 0) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     request.max_content_length = MAX_BODY_BYTES
     try:
-        return request.get_data(cache=False)
+        if length is None:  # chunked
+            return request.get_data(cache=False)
+        body: bytes = request.environ["wsgi.input"].read(length)  # what `get_data` does too, with three layers about it
+        if len(body) == length:
+            return body
     except HTTPException:
         raise
     except Exception:  # the server's parser, by whatever exception it tells
         raise BadRequest from None
+    raise BadRequest  # the client went away
 
 
 def refuse(parts: Services, reason: str, connection_id: int | None) -> Response:
@@ -95,16 +114,84 @@ def refuse(parts: Services, reason: str, connection_id: int | None) -> Response:
 
 
 def store(parts: Services, row: NewEvent, started: float) -> Response:
-    """Answer after the COMMIT that holds `row`, or 503."""
+    """Answer after the COMMIT that holds `row`, or 503. To a server that can be told, an answer which waits for it."""
+    wake = request.environ.get(WAKE)
     try:
         fp("event_read")
-        parts.inbox.store(row, time.monotonic() - started)
-    except Exception as error:  # whatever it was, the row is not known to be on disk: Stripe must try again
-        if not isinstance(error, DatabaseAway):
-            log.error("event_not_stored", kind=type(error).__name__)
-        return problem(503)
+        ticket = parts.inbox.begin(row, time.monotonic() - started, wake)
+        if wake is not None:
+            return Later(parts.inbox, ticket)
+        parts.inbox.end(ticket)
+    except Exception as error:
+        return not_stored(error)
     fp("before_answer")
     return Response(_STORED, 200, content_type="application/json")
+
+
+def not_stored(error: Exception) -> Response:
+    """Whatever it was, the row is not known to be on disk: Stripe must try again."""
+    if not isinstance(error, DatabaseAway):
+        log.error("event_not_stored", kind=type(error).__name__)
+    return problem(503)
+
+
+class Later(Response):
+    """A 200, or what `not_stored` says once that is known: the server need hold no thread meanwhile, since PEP 3333 lets an
+    application name its status with the first piece of the body."""
+
+    complete = True  # all these answers share their headers: setting ten of them anew cost as much as verifying and reading
+
+    def __init__(self, inbox: GroupCommit, ticket: Ticket) -> None:
+        super().__init__(status=200, headers=_STORED_HEADERS)
+        self._inbox = inbox
+        self._ticket = ticket
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """The answer to come, a `Waiting`."""
+        return Waiting(self._ticket, self._answered(environ, start_response))
+
+    def _answered(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterator[bytes]:
+        try:
+            self._inbox.end(self._ticket)
+            fp("before_answer")
+        except Exception as error:
+            refused = not_stored(error)
+            refused.headers.update(_FOR_PROGRAMS)
+            yield from refused(environ, start_response)
+        else:
+            start_response("200 OK", list(_STORED_HEADERS))
+            yield _STORED
+
+
+class Waiting:
+    """The pieces of an answer that isn't known before `settled`, or the `deadline` (monotonic clock)."""
+
+    def __init__(self, ticket: Ticket, pieces: Iterator[bytes]) -> None:
+        self._ticket = ticket
+        self._pieces = pieces
+
+    @property
+    def settled(self) -> bool:
+        """Whether taking a piece waits for nothing."""
+        return self._ticket.settled
+
+    @property
+    def deadline(self) -> float:
+        """When a piece is to be taken though it isn't settled: it then says 503."""
+        return self._ticket.deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+def at_once(parts: Services) -> Callable[[bytes | bytearray], bool]:
+    """Tells of a request's bytes whether it is a delivery that this endpoint answers without waiting for anything, but for its
+    commit (`Later`)."""
+
+    def tell(request_bytes: bytes | bytearray) -> bool:
+        return len(request_bytes) <= AT_ONCE_BYTES and request_bytes.startswith(_DELIVERY) and parts.connections.fresh()
+
+    return tell
 
 
 class Marks(NamedTuple):

@@ -5,10 +5,13 @@ Claiming and marking belong to the workers and stand in `claims.py`.
 """
 
 from collections.abc import Collection, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
+from models.store.bulk import array, run, unnest
 from models.tables.inbox import InboxEvent
 
 MAX_ROWS = 500  # of one statement; SQLite takes 32,766 variables, PostgreSQL 65,535
@@ -57,18 +60,19 @@ class EventLine(NamedTuple):
 
 
 _COLUMNS = ", ".join(f'"{name}"' for name in NewEvent._fields)  # "partition" is a word of SQL
-_HEAD = f"INSERT INTO inbox ({_COLUMNS}) VALUES "  # names of our own columns
+_HEAD = f"INSERT INTO inbox ({_COLUMNS}) "  # names of our own columns
 _TAIL = " ON CONFLICT (connection_id, event_id) DO NOTHING"
-_statements: dict[tuple[str, int], str] = {}
+_ROW = "(" + ", ".join("?" * len(NewEvent._fields)) + ")"
 
 
-def _statement(dialect: str, rows: int) -> str:
-    key = (dialect, rows)
-    if key not in _statements:
-        mark = "?" if dialect == "sqlite" else "%s"
-        one = "(" + ", ".join([mark] * len(NewEvent._fields)) + ")"
-        _statements[key] = _HEAD + ", ".join([one] * rows) + _TAIL
-    return _statements[key]
+@cache
+def _sqlite_statement(rows: int) -> str:
+    return f"{_HEAD}VALUES {', '.join([_ROW] * rows)}{_TAIL}"
+
+
+@cache
+def _postgres_statement() -> str:
+    return f"{_HEAD}SELECT * FROM {unnest('inbox', NewEvent._fields)}{_TAIL}"
 
 
 def insert_events(connection: Connection, rows: Sequence[NewEvent]) -> None:
@@ -78,8 +82,10 @@ def insert_events(connection: Connection, rows: Sequence[NewEvent]) -> None:
     """
     for start in range(0, len(rows), MAX_ROWS):
         part = rows[start : start + MAX_ROWS]
-        values = tuple(value for row in part for value in row)
-        connection.exec_driver_sql(_statement(connection.dialect.name, len(part)), values)
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(_sqlite_statement(len(part)), tuple(chain.from_iterable(part)))
+        else:
+            run(connection, _postgres_statement(), [array(column) for column in zip(*part, strict=True)])
 
 
 def count_by_status(connection: Connection) -> dict[str, int]:

@@ -2,19 +2,20 @@
 
 SQLite: WAL, `synchronous=FULL`, one writer at a time. Writers queue on a lock file beside the database before they begin
 (threads that busy-wait on SQLite's own lock gave p99 of 40 to 390 ms against 14 to 33, STACK.md); `busy_timeout` stays as the
-net below. PostgreSQL: short time-outs on the web side, pings before use, durable commits required.
+net below. PostgreSQL: short time-outs on the web side, a ping before use after a pause, durable commits required.
 """
 
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError, SQLAlchemyError
 
 from models.errors import DatabaseAway, SettingsError
 from models.store import failpoints
@@ -190,18 +191,38 @@ def _sqlite_engine(url: str, role: str, pool_size: int) -> Engine:
     return engine
 
 
+PING_AFTER_S = 1.0
+
+
+def _ping_when_idle(engine: Engine) -> None:
+    """Ask a connection that wasn't used for a second whether it is still there, as SQLAlchemy's `pool_pre_ping` asks each
+    time: a way to PostgreSQL and back that a busy connection needn't go."""
+
+    @event.listens_for(engine, "checkin")
+    def _used(_dbapi: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _check(dbapi: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used", 0.0) < PING_AFTER_S:
+            return
+        try:
+            engine.dialect.do_ping(dbapi)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error  # the pool takes another one
+
+
 def _postgres_engine(url: str, role: str, pool_size: int) -> Engine:
     options = "-c timezone=UTC -c synchronous_commit=on"
     if role == "worker":  # a worker paused inside a transaction must not hold its successor's rows for ever
         options += " -c idle_in_transaction_session_timeout=30000 -c lock_timeout=15000"
     if role == "web":  # FAULTS 6: far below gunicorn's time-out and Stripe's
         options += " -c statement_timeout=1500 -c lock_timeout=1000"
-    return create_engine(
+    engine = create_engine(
         url,
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=16,
-        pool_pre_ping=True,
         pool_timeout=2,
         connect_args={
             "options": options,
@@ -211,6 +232,8 @@ def _postgres_engine(url: str, role: str, pool_size: int) -> Engine:
             "application_name": f"pivotal-{role}",
         },
     )
+    _ping_when_idle(engine)
+    return engine
 
 
 def check_durability(database: Database) -> None:

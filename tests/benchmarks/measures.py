@@ -97,7 +97,8 @@ def send_one(installed: Installation, body: bytes) -> None:
 
     moment = str(int(time.time()))
     mark = hmac.new(SECRET.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
-    if not hasattr(_clients, "one"):
+    if getattr(_clients, "address", None) != installed.address:
+        _clients.address = installed.address
         _clients.one = http.client.HTTPConnection(*installed.address, timeout=30)
     path = installed.webhook.split(str(installed.address[1]), 1)[1]
     headers = {"Stripe-Signature": f"t={moment},v1={mark}", "Content-Type": "application/json"}

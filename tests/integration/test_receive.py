@@ -2,7 +2,10 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from werkzeug.test import EnvironBuilder
 
 from models.settings import AppSettings
 from models.store.connections import ConnectionRecord, roll_webhook_secret
@@ -20,6 +24,7 @@ from tests.support import only_sqlite
 from tests.support.deliveries import body_of, event, sign
 from tests.support.environment import NOW
 from webhook_app import create_app
+from webhook_app.receive import WAKE
 from webhook_app.services import Services
 
 REFUSED = b'{"type":"about:blank","title":"Bad request","status":400}'
@@ -285,6 +290,56 @@ def test_every_delivery_rings_for_its_partition(
         (job,) = [key for key in valkey.keys("rq:job:*") if valkey.type(key) == b"hash"]
         stored = valkey.hgetall(job)
     assert json.loads(__import__("zlib").decompress(stored[b"data"])) == ["workers.jobs.drain", None, [_partition(app)], {}]
+
+
+def later(app: Flask, record: ConnectionRecord, body: bytes, wake: Callable[[], None]) -> tuple[Any, list[Any]]:
+    """What a server that can be told gets of the application, and what was said to it so far."""
+    headers = {"Stripe-Signature": sign(body)}
+    environ = EnvironBuilder(method="POST", path=record.webhook_path, data=body, headers=headers).get_environ()
+    said: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
+        said.extend([status, dict(headers)])
+        return said.append
+
+    return app.wsgi_app(environ | {WAKE: wake}, start_response), said
+
+
+@pytest.mark.fault("F38")
+def test_a_server_that_can_be_told_gets_an_answer_that_waits_and_is_the_same(
+    app: Flask, client: FlaskClient, database: Database, connection_record: ConnectionRecord
+) -> None:
+    told = threading.Event()
+    answer, said = later(app, connection_record, body_of(event("evt_later")), told.set)
+    assert said == [], "nothing is said before it is known"
+    assert told.wait(5)
+    assert answer.settled
+    assert b"".join(answer) == b'{"received":true}'
+    assert [row["event_id"] for row in rows(database)] == ["evt_later"]
+    plain = deliver(client, connection_record, body_of(event()))
+    assert said == [plain.status, dict(plain.headers)]
+
+
+@only_sqlite
+@pytest.mark.fault("F38", "F41")
+def test_an_answer_that_waited_in_vain_is_503_at_its_deadline(
+    app: Flask, database: Database, connection_record: ConnectionRecord
+) -> None:
+    deliver(app.test_client(), connection_record, body_of(event()))
+    locked = sqlite3.connect(str(database.url.database), isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    try:
+        answer, said = later(app, connection_record, body_of(event("evt_in_vain")), lambda: None)
+        assert 0 < answer.deadline - time.monotonic() < 2
+        assert not answer.settled
+        assert json.loads(b"".join(answer))["status"] == 503
+    finally:
+        locked.execute("ROLLBACK")
+        locked.close()
+    status, headers = said
+    assert status.startswith("503 ")
+    assert headers["Retry-After"]
+    assert (headers["X-Content-Type-Options"], headers["Content-Type"]) == ("nosniff", "application/problem+json")
 
 
 def _partition(app: Flask) -> int:

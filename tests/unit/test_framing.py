@@ -37,7 +37,7 @@ def test_a_request_is_whole_with_its_last_byte_and_not_before(request: bytes, cu
         assert gathered.add(piece) is Verdict.PART
     assert gathered.add(pieces[-1]) is Verdict.WHOLE
     assert gathered.take() == request.removeprefix(b"\r\n") or gathered.size == 0
-    assert gathered.empty
+    assert gathered.size == 0
 
 
 @given(request=requests)

@@ -181,3 +181,37 @@ def test_a_forked_process_starts_its_own_committer() -> None:
     inbox.store(row("in the child"))
     assert database.commits == [["in the parent"], ["in the child"]]
     assert inbox._pid == os.getpid()
+
+
+def test_who_leaves_a_way_to_be_told_holds_no_thread_and_is_told_once_a_commit() -> None:
+    database = FakeDatabase()
+    inbox = GroupCommit(database.write, lambda partitions: None)
+    told = threading.Semaphore(0)
+    database.going.clear()
+    first = inbox.begin(row("first"), wake=told.release)
+    assert database.entered.wait(5)
+    later = [inbox.begin(row(f"evt_{n}"), wake=told.release) for n in range(20)]
+    assert not first.settled
+    database.going.set()
+    assert told.acquire(timeout=5)
+    assert told.acquire(timeout=5)
+    for ticket in (first, *later):
+        assert ticket.settled
+        inbox.end(ticket)
+    assert not told.acquire(timeout=0.1), "twice for two commits"
+    assert [len(commit) for commit in database.commits] == [1, 20]
+
+
+@pytest.mark.fault("F38", "F41")
+def test_who_comes_at_the_deadline_of_a_commit_that_hangs_is_refused_and_forgotten() -> None:
+    database = FakeDatabase()
+    inbox = GroupCommit(database.write, lambda partitions: None, deadline_s=0.2, doubtful_s=0.05)
+    database.going.clear()
+    inbox.begin(row("held"), wake=lambda: None)
+    assert database.entered.wait(5)
+    ticket = inbox.begin(row("behind"), spent_s=0.05, wake=lambda: None)
+    assert 0.1 < ticket.deadline - time.monotonic() <= 0.15
+    with pytest.raises(DatabaseAway):
+        inbox.end(ticket)
+    assert not inbox._waiting
+    database.going.set()

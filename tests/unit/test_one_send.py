@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from webhook_app.gunicorn_worker import MOST_HELD_BYTES, OneSend
+from webhook_app.gunicorn_at_once import MOST_HELD_BYTES, OneSend
 
 
 class Socket:

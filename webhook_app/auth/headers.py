@@ -7,13 +7,13 @@ from werkzeug.wrappers import Response
 
 from webhook_app.auth.context import is_secure, is_webhook
 
-_NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 # style-src-attr stays at 'none' through default-src; connect-src is for live updates.
 _PAGE = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'"
 )
-_ALWAYS = {
+ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # not no-referrer: browsers then send `Origin: null` with our own forms
@@ -33,13 +33,15 @@ def csp_nonce() -> str:
 
 
 def install(app: Flask) -> None:
-    """Set the headers after every request."""
+    """Set the headers after every request; an answer that says `complete` brings its own, the same ones."""
 
     @app.after_request
     def _set(response: Response) -> Response:
-        response.headers.update(_ALWAYS)
+        if getattr(response, "complete", False):
+            return response
+        response.headers.update(ALWAYS)
         nonce = g.get("csp_nonce")
-        response.headers["Content-Security-Policy"] = _NOTHING if nonce is None else _PAGE.format(nonce=nonce)
+        response.headers["Content-Security-Policy"] = NOTHING if nonce is None else _PAGE.format(nonce=nonce)
         if is_webhook(request):
             return response
         if is_secure(request):
