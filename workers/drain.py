@@ -35,7 +35,7 @@ from workers.reading import Readers, Want
 COMPANY_S = 0.02
 DUE_S = 0.5
 """However many events come: so often a chunk of what is due without an event is recomputed."""
-BATCH = 300
+BATCH = 400
 JOB_S = 20.0
 MAX_ATTEMPTS = 8
 PUT_OFF_MS = 1_000

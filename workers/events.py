@@ -99,7 +99,7 @@ def _told(error: Exception) -> str:
 
 def _item(row: Pending) -> Item:
     fp(f"apply_{row.type}")
-    event = read_event(row.body)
+    event = read_event(row.body, checked=True)  # its type was read at receipt
     key = target(event)
     if key is None or event.thin or event.object is None or key[0] != _kind(event.object_type):
         return Item(row, event, key)
