@@ -1,11 +1,10 @@
 """Coupons and discounts of any API version (STRIPE 2.2, 2.3)."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from models.domain.types import Coupon, Discount
 from models.errors import Unreadable
-from models.stripe_reader.fields import MOST_DISCOUNTS, Data, Fields, bounded, fields_of, listed, reference
+from models.stripe_reader.fields import MOST_DISCOUNTS, OBJECT, Data, Fields, bounded, fields_of, listed, reference
 
 
 def read_coupon(data: object) -> Coupon:
@@ -37,14 +36,14 @@ def read_discount(data: object, owner: str = "discount") -> Discount:
     bare = reference(data) if isinstance(data, str) else None
     if bare:
         return Discount(id=bare)
-    if not isinstance(data, Mapping):
+    if not isinstance(data, OBJECT):
         raise Unreadable(owner, "discount is neither an id nor an object")
     fields = Fields(data, owner)
     coupon = _coupon_of(fields)
     return Discount(
         id=fields.reference("id") or "",
         coupon_id=reference(coupon),
-        coupon=read_coupon(coupon) if isinstance(coupon, Mapping) and reference(coupon) and _has_terms(coupon) else None,
+        coupon=read_coupon(coupon) if isinstance(coupon, OBJECT) and reference(coupon) and _has_terms(coupon) else None,
         start=fields.moment_or_none("start"),
         end=fields.moment("end"),
         customer=fields.reference("customer"),
@@ -61,7 +60,7 @@ def read_discounts(fields: Fields) -> tuple[Discount, ...]:
     """
     single = fields.data.get("discount")
     many = listed(fields.data.get("discounts")) or ([] if single is None else [single])
-    expanded = {reference(single): single} if isinstance(single, Mapping) else {}
+    expanded = {reference(single): single} if isinstance(single, OBJECT) else {}
     found: dict[str, Discount] = {}
     for position, entry in enumerate(bounded(many, MOST_DISCOUNTS, fields.owner, "discounts")):
         value = expanded.get(entry, entry) if isinstance(entry, str) else entry
@@ -88,7 +87,7 @@ def _applies_to(data: Data) -> tuple[bool, tuple[str, ...] | None]:
     if "applies_to" not in data:
         return False, None
     applies_to = data["applies_to"]
-    products = listed(applies_to.get("products")) if isinstance(applies_to, Mapping) else None
+    products = listed(applies_to.get("products")) if isinstance(applies_to, OBJECT) else None
     if products is None:
         return True, None
     return True, tuple(found for found in map(reference, products) if found)
@@ -101,7 +100,7 @@ def _currency_amounts(fields: Fields) -> dict[str, Decimal] | None:
         return None
     amounts: dict[str, Decimal] = {}
     for currency, option in options.items():
-        amount = Fields(option, fields.owner).decimal("amount_off") if isinstance(option, Mapping) else None
+        amount = Fields(option, fields.owner).decimal("amount_off") if isinstance(option, OBJECT) else None
         if amount is not None:
             amounts[currency.lower()] = amount
     return amounts

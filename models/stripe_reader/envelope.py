@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from models.errors import UnusableBody
-from models.stripe_reader.fields import decimal_or_nan
+from models.stripe_reader.fields import OBJECT, decimal_or_nan
 from models.stripe_reader.limits import check_limits
 
 _THIN = "v2.core.event"
@@ -122,16 +122,16 @@ def _decode(raw: bytes) -> object:
 
 def _of_odd_shape(body: object) -> Envelope:
     """A thin event, or an event whose object isn't shaped like the others: only id, type and time must be sound."""
-    if not isinstance(body, Mapping):
+    if not isinstance(body, OBJECT):
         raise UnusableBody("the body is no JSON object")
     thin = body.get("object") == _THIN
     data = body.get("data")
-    found = body.get("related_object") if thin else data.get("object") if isinstance(data, Mapping) else None
-    found = found if isinstance(found, Mapping) else {}
+    found = body.get("related_object") if thin else data.get("object") if isinstance(data, OBJECT) else None
+    found = found if isinstance(found, OBJECT) else {}
     object_type = _text(found.get("type" if thin else "object"))
     object_id = _text(found.get("id"))
     customer = found.get("customer")
-    named = _text(customer.get("id") if isinstance(customer, Mapping) else customer) or _text(found.get("customer_account"))
+    named = _text(customer.get("id") if isinstance(customer, OBJECT) else customer) or _text(found.get("customer_account"))
     return Envelope(
         id=_name(body.get("id"), "id"),
         type=_name(body.get("type"), "type"),

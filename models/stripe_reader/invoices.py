@@ -1,9 +1,7 @@
 """Invoices and their payments, before and after 2025-03-31.basil (STRIPE 2.2, 2.3, 8)."""
 
-from collections.abc import Mapping
-
 from models.domain.types import Invoice, InvoicePayment, Payment
-from models.stripe_reader.fields import Data, Fields, fields_of, listed, reference, truncated
+from models.stripe_reader.fields import OBJECT, Data, Fields, fields_of, listed, reference, truncated
 
 
 def read_invoice(data: object) -> Invoice:
@@ -81,7 +79,7 @@ def _payment(fields: Fields) -> tuple[Payment | None, bool]:
 
 def _of_payments(payments: list[object], owner: str) -> Payment | None:
     """Of `payments.data` the default one first, then the newest (STRIPE 2.3)."""
-    entries = [Fields(entry, owner) for entry in payments if isinstance(entry, Mapping)]
+    entries = [Fields(entry, owner) for entry in payments if isinstance(entry, OBJECT)]
     entries.sort(key=lambda entry: (entry.flag("is_default"), entry.moment_or_none("created") or 0), reverse=True)
     return next((payment for entry in entries if (payment := _paid_with(entry)) is not None), None)
 
@@ -98,12 +96,12 @@ def _intent(value: object) -> Payment | None:
     intent = reference(value)
     if intent is None:
         return None
-    return read_payment_intent(value) if isinstance(value, Mapping) else Payment(intent=intent)
+    return read_payment_intent(value) if isinstance(value, OBJECT) else Payment(intent=intent)
 
 
 def _charge(value: object) -> Payment | None:
     """A charge without a payment intent (before 2019): `pending` is a bank debit under way. None while unexpanded."""
-    if not isinstance(value, Mapping) or reference(value) is None:
+    if not isinstance(value, OBJECT) or reference(value) is None:
         return None
     fields = Fields(value, str(value["id"]))
     status = {"pending": "processing", "failed": "requires_payment_method"}.get(fields.text("status") or "")
@@ -118,7 +116,7 @@ def _subscription(fields: Fields) -> str | None:
         return direct
     parent: Data = fields.part("parent") or {}
     details = parent.get("subscription_details")
-    return reference(details.get("subscription")) if isinstance(details, Mapping) else None
+    return reference(details.get("subscription")) if isinstance(details, OBJECT) else None
 
 
 def _status(fields: Fields) -> str | None:
@@ -142,7 +140,7 @@ def _uncollectible_reason(fields: Fields) -> str | None:
     """`status_details.uncollectible.reason` (since 2026-09-30.endive)."""
     details = fields.part("status_details") or {}
     uncollectible = details.get("uncollectible")
-    return Fields(uncollectible, fields.owner).text("reason") if isinstance(uncollectible, Mapping) else None
+    return Fields(uncollectible, fields.owner).text("reason") if isinstance(uncollectible, OBJECT) else None
 
 
 def _flag_or_none(fields: Fields, key: str) -> bool | None:

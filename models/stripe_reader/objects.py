@@ -3,12 +3,10 @@
 Every `read_*` raises only `Unreadable`: no id, an id that is no text, or a number the rules need that is no number.
 """
 
-from collections.abc import Mapping
-
 from models.domain.types import StripeCustomer, Subscription, SubscriptionItem
 from models.errors import Unreadable
 from models.stripe_reader.discounts import read_coupon, read_discount, read_discounts
-from models.stripe_reader.fields import MOST_ITEMS, Fields, bounded, fields_of, listed, named, truncated
+from models.stripe_reader.fields import MOST_ITEMS, OBJECT, Fields, bounded, fields_of, listed, named, truncated
 from models.stripe_reader.invoices import read_invoice, read_invoice_payment, read_payment_intent
 from models.stripe_reader.prices import read_item_price, read_price, read_product
 
@@ -115,7 +113,7 @@ def _items(fields: Fields) -> tuple[SubscriptionItem, ...]:
 
 def _read_item(data: object, owner: str, until: int | None) -> SubscriptionItem:
     """One item; `until` is the end of the subscription's period, which items had no own of before basil."""
-    if not isinstance(data, Mapping):
+    if not isinstance(data, OBJECT):
         raise Unreadable(owner, "an item is no object")
     fields = Fields(data, owner)
     end = fields.moment_or_none("current_period_end")

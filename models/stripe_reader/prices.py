@@ -1,12 +1,11 @@
 """Prices, the plans they were called before, and products (STRIPE 2.2, 2.3)."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
 
 from models.domain.types import CurrencyOption, Price, Product, Tier
-from models.stripe_reader.fields import MOST_TIERS, Fields, bounded, fields_of, listed, reference
+from models.stripe_reader.fields import MOST_TIERS, OBJECT, Fields, bounded, fields_of, listed, reference
 
 
 def read_price(data: object) -> Price:
@@ -50,7 +49,7 @@ def read_item_price(item: Fields) -> Price | None:
     """The price copy of a subscription item: `price`, else the legacy `plan`; where both are bare ids a stub. None: neither."""
     for key in ("price", "plan"):
         value = item.data.get(key)
-        if isinstance(value, Mapping) and reference(value):
+        if isinstance(value, OBJECT) and reference(value):
             return _with_tiers_of_plan(read_price(value), item)
     bare = item.text("price") or item.text("plan")
     return Price(id=bare, stub=True, from_plan=item.text("price") is None) if bare else None
@@ -126,7 +125,7 @@ def _tiers(fields: Fields) -> tuple[Tier, ...] | None:
     if not entries:
         return None
     bounded(entries, MOST_TIERS, fields.owner, "tiers")
-    return tuple(_tier(Fields(entry, fields.owner)) for entry in entries if isinstance(entry, Mapping))
+    return tuple(_tier(Fields(entry, fields.owner)) for entry in entries if isinstance(entry, OBJECT))
 
 
 def _tier(fields: Fields) -> Tier:
@@ -144,7 +143,7 @@ def _currency_options(fields: Fields) -> dict[str, CurrencyOption] | None:
     return {
         currency.lower(): _currency_option(Fields(option, fields.owner))
         for currency, option in options.items()
-        if isinstance(option, Mapping)
+        if isinstance(option, OBJECT)
     }
 
 
