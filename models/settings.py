@@ -88,8 +88,8 @@ class AppSettings(BaseSettings):
 
     @property
     def partition_count(self) -> int:
-        """Partitions of the inbox (DESIGN 1): `PARTITIONS`, else 1 on SQLite and 8 on PostgreSQL."""
-        return self.partitions or (1 if self.on_sqlite else 8)
+        """Partitions of the inbox (DESIGN 1): `PARTITIONS`, else 8, but 1 on SQLite with one worker."""
+        return self.partitions or (1 if self.on_sqlite and self.workers <= 1 else 8)
 
     @cached_property
     def run_dir(self) -> Path:

@@ -4,13 +4,11 @@ Reading and computing happen outside the write transaction; the write is one sho
 (F57), so that whoever was paused, doubled or late writes nothing. A batch that fails is halved until the row at fault is alone.
 """
 
-import contextlib
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from models.errors import Conflict, DatabaseAway, LostLease
@@ -19,7 +17,6 @@ from models.store import claims
 from models.store.claims import Outcome, Pending
 from models.store.connections import load_connection, note_deauthorized, note_events
 from models.store.failpoints import fp
-from models.store.holders import holder_token
 from models.store.keys import Keyring
 from models.store.logs import log
 from models.store.mirror import Key
@@ -28,6 +25,7 @@ from workers import recompute
 from workers.absorb import Absorber
 from workers.due import PutOff, recompute_due
 from workers.events import Weighed, weigh
+from workers.holding import Company, Holding
 from workers.needs import missing_reads
 from workers.queue import Bell
 from workers.reading import Readers, Want
@@ -64,6 +62,7 @@ class Tools:
     keyring: Keyring
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     put_off: PutOff = field(init=False, default_factory=PutOff)
+    company: Company = field(init=False, default_factory=Company)
     readers: Readers = field(init=False)
     absorber: Absorber = field(init=False)
 
@@ -78,75 +77,35 @@ class Drainer:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._database = tools.database
-        self._token = holder_token()
-        self._lasts_ms = tools.settings.lease_ms
-        self._held: set[int] = set()
+        self._holding = Holding(tools)
         self._floor = 0
         self._absorber = tools.absorber  # what waits for a slow Stripe outlives this drain
         self.report = Report()
 
     def run(self, partitions: Collection[int], *, company_s: float = COMPANY_S, limit_s: float = JOB_S) -> Report:
-        """Drain these partitions and every rung one nobody holds, until nothing is left or `limit_s` have passed."""
+        """Drain these partitions and what else is rung and nobody holds, until nothing is left or `limit_s` have passed."""
         deadline = time.monotonic() + limit_s
         time.sleep(company_s)
-        wanted = set(partitions) | self._rung()
-        while self._acquire(wanted):
-            self._absorber.prove = self._prove
+        wanted = set(partitions)
+        while self._holding.take(wanted):
+            self._absorber.prove = self._holding.prove
             try:
                 self._drain(deadline, company_s)
             except LostLease:
                 log.warning("lease_lost")
                 self._absorber.forget()
-                self._held = set()
+                self._holding.held = set()
             finally:
-                self._release()
+                self._holding.release()
             wanted = self._left()  # a row may have come between the last claim and the release
             if not wanted or time.monotonic() > deadline:
-                self._tools.bell.wake(wanted | (self._held if self._tools.readers.in_flight else set()))
+                self._tools.bell.wake(wanted | (self._holding.held if self._tools.readers.in_flight else set()))
                 break
         return self.report
 
-    # --- leases and flags --------------------------------------------------------------------------
-
-    def _leases(self) -> set[str]:
-        return {f"partition:{partition}" for partition in self._held}
-
-    def _prove(self, connection: Connection) -> None:
-        claims.renew_leases(connection, self._leases(), self._token, self._tools.now_ms(), self._lasts_ms)
-
-    def _acquire(self, wanted: Collection[int]) -> bool:
-        now_ms = self._tools.now_ms()
-        with session_scope(self._database, write=True) as connection:
-            self._held = {
-                partition
-                for partition in sorted(wanted)
-                if claims.acquire_lease(connection, f"partition:{partition}", self._token, now_ms, self._lasts_ms)
-            }
-        return bool(self._held)
-
-    def _release(self) -> None:
-        if self._held:
-            with contextlib.suppress(DatabaseAway), session_scope(self._database, write=True) as connection:
-                claims.release_leases(connection, self._leases(), self._token)
-
     def _left(self) -> set[int]:
         with session_scope(self._database) as connection:
-            return claims.partitions_waiting(connection, self._tools.now_ms()) & self._held
-
-    def _rung(self) -> set[int]:
-        try:
-            return self._tools.bell.rung()
-        except Exception:  # Redis is away: the partitions we were called for are enough
-            return set()
-
-    def _clear_flags(self) -> None:
-        """Before the claim, so that who commits from now on rings anew. A flag that was set may stand for a lower `seq`."""
-        for partition in sorted(self._held):
-            try:
-                if self._tools.bell.take_flag(partition):
-                    self._floor = 0
-            except Exception:
-                self._floor = 0
+            return claims.partitions_waiting(connection, self._tools.now_ms()) & self._holding.held
 
     # --- the loop ----------------------------------------------------------------------------------
 
@@ -159,8 +118,8 @@ class Drainer:
                 self._batch(connection_id, [row for row in rows if row.connection_id == connection_id])
             absorbed = self._absorber.take(wait_s=0.0 if rows else company_s)
             due = 0
-            if 0 in self._held and (not rows or time.monotonic() >= next_due):  # events must not starve what is due
-                due = recompute_due(self._tools, self._prove)
+            if 0 in self._holding.held and (not rows or time.monotonic() >= next_due):  # events must not starve what is due
+                due = recompute_due(self._tools, self._holding.prove)
                 next_due = time.monotonic() + DUE_S
             self.report.reads += absorbed
             self.report.recomputed += due
@@ -172,9 +131,10 @@ class Drainer:
                 return
 
     def _claim(self) -> list[Pending]:
-        self._clear_flags()
+        if self._holding.look():
+            self._floor = 0
         with session_scope(self._database) as connection:
-            rows = claims.load_pending(connection, self._held, self._tools.now_ms(), floor=self._floor, limit=BATCH)
+            rows = claims.load_pending(connection, self._holding.held, self._tools.now_ms(), floor=self._floor, limit=BATCH)
         fp("after_claim")
         self._floor = rows[-1].seq if len(rows) == BATCH else 0
         return rows
@@ -200,7 +160,7 @@ class Drainer:
         later = self._tools.now_ms() + PUT_OFF_MS
         outcomes = [Outcome(row.seq, "pending", row.attempts, later, None, row.missing_since_ms) for row in rows]
         with session_scope(self._database, write=True) as connection:
-            self._prove(connection)
+            self._holding.prove(connection)
             claims.mark_rows(connection, outcomes, later)
 
     def _carry_out(self, connection_id: int, rows: Sequence[Pending]) -> None:
@@ -229,7 +189,7 @@ class Drainer:
         outcomes = _outcomes(rows, weighed, now_ms, hold)
         fp("before_apply")
         with session_scope(self._database, write=True) as connection:
-            self._prove(connection)
+            self._holding.prove(connection)
             recompute.check_rules(connection, loaded, changing=bool(weighed.draft.fanout))
             weighed.draft.write(connection)
             fp("between_apply_and_recompute")
@@ -242,7 +202,7 @@ class Drainer:
             claims.add_counts(connection, [("events", len(rows)), ("recomputes", done.size)], _day(now_ms))
             fp("before_commit_of_batch")
         fp("after_commit_of_batch")
-        if weighed.draft.fanout and 0 not in self._held:
+        if weighed.draft.fanout and 0 not in self._holding.held:
             self._tools.bell.wake({0})  # whoever drains partition 0 recomputes what became due
         if active:  # a disconnected account is not called; its events are applied as far as they go (F67)
             self._wait_for(connection_id, rows, weighed)
@@ -266,7 +226,7 @@ class Drainer:
         log.error("event_failed", event_id=row.event_id, problem=type(error).__name__, attempt=row.attempts + 1)
         now_ms = self._tools.now_ms()
         with session_scope(self._database, write=True) as connection:
-            self._prove(connection)
+            self._holding.prove(connection)
             claims.mark_rows(connection, [failure(row, type(error).__name__, now_ms)], now_ms)
 
 

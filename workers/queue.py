@@ -7,7 +7,7 @@ at all for some seconds once it has failed three times in a row.
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +150,23 @@ class Bell:
         was_set = bool(client.delete(FLAG.format(partition)))
         fp("after_flag_cleared", client)
         return was_set
+
+    def look(self, held: Collection[int], count: int) -> tuple[bool, set[int]]:
+        """Clear the flags of `held`, as `take_flag` does. Whether one was set, and which other partitions of `count` are rung.
+
+        Raises:
+            redis.RedisError: Redis is away.
+        """
+        client = self._redis()
+        others = [partition for partition in range(count) if partition not in held]
+        pipe = client.pipeline(transaction=False)
+        pipe.delete(*(FLAG.format(partition) for partition in sorted(held)))
+        if others:
+            pipe.mget([FLAG.format(partition) for partition in others])
+        cleared, *found = pipe.execute()
+        fp("after_flag_cleared", client)
+        values = found[0] if found else []
+        return bool(cleared), {partition for partition, value in zip(others, values, strict=True) if value is not None}
 
     def rung(self) -> set[int]:
         """Partitions whose flag is set.

@@ -59,4 +59,4 @@ def _claim(database: Database) -> float:
 
 def _clear(database: Database) -> None:
     with session_scope(database, write=True) as connection:
-        bulk.run(connection, "DELETE FROM inbox WHERE event_id LIKE 'evt_backlog%'")
+        bulk.run(connection, "DELETE FROM inbox WHERE event_id LIKE ?", ["evt_backlog%"])

@@ -107,6 +107,13 @@ class LocalBell:
         self.flags.discard(partition)
         return found
 
+    def look(self, held: Any, count: int) -> tuple[bool, set[int]]:
+        found = [self.take_flag(partition) for partition in sorted(held)]
+        return any(found), {partition for partition in self.flags if partition < count}
+
+    def worker_count(self) -> int:
+        return 1
+
     def flush(self) -> None:
         """Everything in Redis is gone."""
         self.flags, self.jobs = set(), set()

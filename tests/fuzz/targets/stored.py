@@ -68,9 +68,13 @@ class NoBell:
         """Nothing."""
         return set()
 
-    def take_flag(self, _partition: int) -> bool:
+    def look(self, _held: object, _count: int) -> tuple[bool, set[int]]:
         """Never set."""
-        return False
+        return False, set()
+
+    def worker_count(self) -> int:
+        """Alone."""
+        return 1
 
 
 class Echoes(Readers):
