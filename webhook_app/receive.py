@@ -121,11 +121,16 @@ def store(parts: Services, row: NewEvent, started: float) -> Response:
         ticket = parts.inbox.begin(row, time.monotonic() - started, wake)
         if wake is not None:
             return Later(parts.inbox, ticket)
-        parts.inbox.end(ticket)
+        on_disk(parts.inbox, ticket)
     except Exception as error:
         return not_stored(error)
-    fp("before_answer")
     return Response(_STORED, 200, content_type="application/json")
+
+
+def on_disk(inbox: GroupCommit, ticket: Ticket) -> None:
+    """Return after the COMMIT that holds the row; raise whatever came in its way."""
+    inbox.end(ticket)
+    fp("before_answer")
 
 
 def not_stored(error: Exception) -> Response:
@@ -152,8 +157,7 @@ class Later(Response):
 
     def _answered(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterator[bytes]:
         try:
-            self._inbox.end(self._ticket)
-            fp("before_answer")
+            on_disk(self._inbox, self._ticket)
         except Exception as error:
             refused = not_stored(error)
             refused.headers.update(_FOR_PROGRAMS)

@@ -141,18 +141,16 @@ class Bell:
     # --- the workers' side -----------------------------------------------------------------------
 
     def take_flag(self, partition: int) -> bool:
-        """Clear a partition's flag, before its rows are claimed: who rings from now on enqueues anew. Whether it was set.
+        """Clear a partition's flag. Whether it was set.
 
         Raises:
             redis.RedisError: Redis is away; the flag runs out by itself.
         """
-        client = self._redis()
-        was_set = bool(client.delete(FLAG.format(partition)))
-        fp("after_flag_cleared", client)
-        return was_set
+        return self.look({partition}, 0)[0]
 
     def look(self, held: Collection[int], count: int) -> tuple[bool, set[int]]:
-        """Clear the flags of `held`, as `take_flag` does. Whether one was set, and which other partitions of `count` are rung.
+        """Clear the flags of `held`, before their rows are claimed: who rings from now on enqueues anew. Whether one was set,
+        and which other partitions of `count` are rung.
 
         Raises:
             redis.RedisError: Redis is away.
