@@ -28,7 +28,7 @@ run: $(RUNTIME)  ## start everything on this machine (PORT, DATA_DIR, DATABASE_U
 	@exec $(PY) -m workers.supervisor
 
 test: $(DEV)  ## run all tests, in parallel (ARGS="-k name" for some, JOBS=1 for one at a time)
-	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(DEV)  ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

@@ -109,7 +109,8 @@ def _held_by_external_id(connection: Connection, fields: dict[str, Any], *, move
 def _held_by_domain(connection: Connection, fields: dict[str, Any]) -> Sequence[Any] | None:
     if not fields["domain"]:
         return None
-    rows = _rows(connection, "domain = ? AND environment = ?", fields["domain"], fields["environment"])
+    where = "id IN (SELECT customer_id FROM customer_hosts WHERE environment = ? AND host = ? AND kind = 'domain')"
+    rows = _rows(connection, where, fields["environment"], fields["domain"])
     # A row with another external id is another customer that holds the same domain (after a split, say).
     return next((row for row in rows if not (fields["external_id"] and row[6] and row[6] != fields["external_id"])), None)
 
