@@ -119,7 +119,7 @@ def read_keyring(settings: AppSettings) -> Keyring:
     if settings.encryption_keys is not None:
         text = settings.encryption_keys.get_secret_value()
     else:
-        text = _read_file(_secret_file(settings), "ENCRYPTION_KEYS")
+        text = _read_file(_secret_file(settings), "ENCRYPTION_KEYS", settings)
     return Keyring([key.strip() for key in text.split(",") if key.strip()])
 
 
@@ -149,7 +149,7 @@ def load_cookie_key(settings: AppSettings) -> bytes:
     if settings.cookie_key is not None:
         key = settings.cookie_key.get_secret_value()
     else:
-        key = _read_file(_cookie_file(settings), "COOKIE_KEY")
+        key = _read_file(_cookie_file(settings), "COOKIE_KEY", settings)
     if len(key) < 32:
         raise SettingsError(f"COOKIE_KEY: takes 32 characters or more; {HOW_COOKIE}")
     return key.encode()
@@ -170,7 +170,7 @@ def _one_sealed(database: Database) -> bytes | None:
         return found
 
 
-def _read_file(path: Path, variable: str) -> str:
+def _read_file(path: Path, variable: str, settings: AppSettings) -> str:
     try:
         text = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -178,9 +178,8 @@ def _read_file(path: Path, variable: str) -> str:
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{path} can't be read") from None
     if not text:
-        raise SettingsError(
-            f"{variable}: not set, and {path} holds none; run `python -m webhook_app migrate` or set {variable}"
-        )
+        made = "run `python -m webhook_app migrate` or " if settings.embedded_database else ""  # it makes none elsewhere
+        raise SettingsError(f"{variable}: not set, and {path} holds none; {made}set {variable}")
     return text
 
 
