@@ -106,7 +106,7 @@ def test_a_server_database_gets_no_key_by_itself(database: Database, settings: A
     bare = AppSettings(data_dir=settings.data_dir, database_url=settings.database_url)
     make_missing_keys(bare, database)
     assert list(bare.data_dir.glob("*.key")) == []
-    with pytest.raises(SettingsError, match="ENCRYPTION_KEYS: not set, and .* holds none; set ENCRYPTION_KEYS"):
+    with pytest.raises(SettingsError, match=r"ENCRYPTION_KEYS: not set, and .* holds none; set ENCRYPTION_KEYS"):
         load_keyring(bare, database)
     with pytest.raises(SettingsError, match="COOKIE_KEY: not set"):
         load_cookie_key(bare)
