@@ -333,6 +333,7 @@ def test_an_answer_that_waited_in_vain_is_503_at_its_deadline(
         assert 0 < answer.deadline - time.monotonic() < 2
         assert not answer.settled
         assert json.loads(b"".join(answer))["status"] == 503
+        assert deliver(app.test_client(), connection_record, body_of(event("evt_in_vain"))).status_code == 503
     finally:
         locked.execute("ROLLBACK")
         locked.close()
