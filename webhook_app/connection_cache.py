@@ -17,6 +17,7 @@ from models.store.logs import log
 
 FRESH_S = 0.7
 MAX_AGE_S = 1.0
+SOON_S = 0.1  # from `fresh` to `get`, at most
 WAIT_S = 0.5  # for a read to answer; a read that already takes longer is not waited for at all
 
 
@@ -59,8 +60,8 @@ class ConnectionCache:
         return known.get(public_id)
 
     def fresh(self) -> bool:
-        """Whether `get` answers at once, without a read that could take its time."""
-        return self._known is not None and self._pid == os.getpid() and self._clock() - self._read_at < MAX_AGE_S
+        """Whether `get`, asked now, answers without a read that could take its time."""
+        return self._known is not None and self._pid == os.getpid() and self._clock() - self._read_at < MAX_AGE_S - SOON_S
 
     def _refreshed(self) -> Mapping[str, Known]:
         pid = os.getpid()

@@ -104,6 +104,8 @@ class WholeRequestWorker(ServesAtOnce):
 
     def _on_readable(self, conn: TConn, _sock: socket.socket) -> None:
         """Bytes came: they are gathered; what lingers is thrown away, and who waits for an answer can wait with the rest."""
+        if not conn.watched:  # what came before it in this look of the poller dropped it, or gave it to a thread
+            return
         if conn in self.committing:
             self._ignore(conn)
         elif conn in self.lingering:

@@ -144,7 +144,9 @@ class Later(Response):
     """A 200, or what `not_stored` says once that is known: the server need hold no thread meanwhile, since PEP 3333 lets an
     application name its status with the first piece of the body."""
 
-    complete = True  # all these answers share their headers: setting ten of them anew cost as much as verifying and reading
+    # All these answers share their headers: setting ten of them anew cost as much as verifying and reading. So no hook may
+    # change what is `complete`.
+    complete = True
 
     def __init__(self, inbox: GroupCommit, ticket: Ticket) -> None:
         super().__init__(status=200, headers=_STORED_HEADERS)

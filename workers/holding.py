@@ -95,10 +95,15 @@ class Holding:
 
     def _acquire(self, wanted: Collection[int]) -> set[int]:
         now_ms, lasts_ms = self._tools.now_ms(), self._tools.settings.lease_ms
+        with session_scope(self._tools.database) as connection:
+            names = claims.leases_to_take(connection, {_lease(partition) for partition in wanted}, self._token, now_ms)
+        free = [partition for partition in sorted(wanted) if _lease(partition) in names]
+        if not free:
+            return set()
         with session_scope(self._tools.database, write=True) as connection:
             taken = {
                 partition
-                for partition in wanted
+                for partition in free
                 if claims.acquire_lease(connection, _lease(partition), self._token, now_ms, lasts_ms)
             }
         self.held |= taken
@@ -114,10 +119,14 @@ class Holding:
         claims.renew_leases(connection, leases, self._token, self._tools.now_ms(), self._tools.settings.lease_ms)
 
     def release(self) -> None:
-        """Give it all back; `held` stays to be looked at."""
-        if self.held:
-            with contextlib.suppress(DatabaseAway), session_scope(self._tools.database, write=True) as connection:
-                claims.release_leases(connection, {_lease(partition) for partition in self.held}, self._token)
+        """Give it all back; `held` stays to be looked at. Then clear the flags once more: a job that came while we held its
+        partition found nothing to do, and with the flag it left nobody would be called again."""
+        if not self.held:
+            return
+        with contextlib.suppress(DatabaseAway), session_scope(self._tools.database, write=True) as connection:
+            claims.release_leases(connection, {_lease(partition) for partition in self.held}, self._token)
+        with contextlib.suppress(Exception):  # Redis is away
+            self._tools.bell.look(self.held, 0)
 
 
 def _lease(partition: int) -> str:

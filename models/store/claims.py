@@ -39,6 +39,14 @@ class Outcome(NamedTuple):
     missing_since_ms: int | None = None
 
 
+def leases_to_take(connection: Connection, names: Collection[str], token: str, now_ms: int) -> set[str]:
+    """Those of `names` that `acquire_lease` can take: nobody living holds them. To be asked before, by reading: even where it
+    fails it locks the row, and waits for the holder's transaction."""
+    rows = bulk.select_in(connection, "SELECT name, token, until_ms FROM leases WHERE name IN (*)", names)
+    held = {name for name, holder, until_ms in rows if until_ms > now_ms and holder != token and not is_gone(holder)}
+    return set(names) - held
+
+
 def acquire_lease(connection: Connection, name: str, token: str, now_ms: int, lasts_ms: int) -> bool:
     """Take the lease unless somebody else holds it still; a holder whose process is gone holds nothing. Check and act are one
     statement (S68)."""

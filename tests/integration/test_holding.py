@@ -7,7 +7,8 @@ import pytest
 import redis
 
 from models.settings import AppSettings
-from models.store.claims import acquire_lease, lease_until
+from models.store.claims import acquire_lease, lease_until, leases_to_take
+from models.store.holders import holder_token
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
 from workers import holding
@@ -75,12 +76,12 @@ def test_one_of_two_takes_its_share_and_the_rest_only_when_nobody_comes_for_it(
     assert other.take({4})
     assert other.held == {3, 4, 5, 7}
     other.release()
-    one_of_two.bell.wake({4})
+    one_of_two.bell.wake({3, 4, 5, 7})
     mine.look()
-    assert 4 not in mine.held
+    assert mine.held == {0, 1, 2, 6}
     monkeypatch.setattr(holding.time, "monotonic", lambda moment=time.monotonic: moment() + holding.LEFT_S)
     mine.look()
-    assert mine.held == {0, 1, 2, 3, 4, 5, 6, 7}, "also what the other one left rung"
+    assert mine.held == {0, 1, 2, 3, 4, 5, 6, 7}, "what nobody came for"
     mine.release()
 
 
@@ -98,6 +99,25 @@ def test_what_somebody_else_holds_is_left_to_them_and_asked_for_now_and_then_onl
         mine.look()
     assert asked == []
     mine.release()
+
+
+def test_a_flag_that_came_while_its_partition_was_held_does_not_keep_the_bell_silent(alone: Tools) -> None:
+    """Its job found the partition held and ended; the flag would have kept the next ring from calling anybody."""
+    mine = Holding(alone)
+    assert mine.take({3})
+    alone.bell.wake({3})
+    mine.release()
+    assert alone.bell.rung() == set()
+
+
+def test_leases_that_ran_out_are_ours_or_whose_holder_is_dead_can_be_taken(alone: Tools) -> None:
+    place, pid, started, unique = holder_token().split(":")
+    leases = {"out": ("x", -1), "ours": ("me", 1), "held": ("x", 1), "dead": (f"{place}:{pid}:{int(started) + 1}:{unique}", 1)}
+    now_ms = alone.now_ms()
+    with session_scope(alone.database, write=True) as connection:
+        for name, (token, left_ms) in leases.items():
+            assert acquire_lease(connection, name, token, now_ms + left_ms - 30_000, 30_000)
+        assert leases_to_take(connection, {*leases, "none"}, "me", now_ms) == {"out", "ours", "dead", "none"}
 
 
 @pytest.mark.fault("F51")
