@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from models.settings import AppSettings
-from models.store import bulk, customers, inbox
+from models.store import bulk, customers, fx, inbox
 from models.store.connections import ConnectionRecord, NewConnection, create_connection
 from models.store.keys import Keyring
 from models.store.session import Database, session_scope
@@ -128,8 +128,11 @@ def explained_figures(
             for row in bulk.run(connection, "SELECT id, name, domain, aliases, environment FROM customers ORDER BY id")
         ]  # fmt: skip
         kept = dict(bulk.run(connection, "SELECT price_id, lookup_key FROM stripe_kept_lookup_keys").fetchall())
+        table = fx.load_table(connection, fx.date_in_force(connection))
     settings = {"livemode": True} | settings
     document = {"now": now, "our_customers": ours, "kept_lookup_keys": kept, "settings": settings, **objects}
+    if table.date is not None:
+        document["fx"] = {"date": table.date, "usd_per": {code: str(rate) for code, rate in table.usd_per.items()}}
     found = explain(document)["customers"]
     return {
         one["id"]: {**{name: one[name] for name in FIELDS}, "flags": msgspec.json.encode(one["flags"]).decode()}
