@@ -25,7 +25,7 @@ from workers import recompute
 from workers.absorb import Absorber
 from workers.due import PutOff, recompute_due
 from workers.events import Weighed, weigh
-from workers.holding import Company, Holding
+from workers.holding import Holding, WorkerCount
 from workers.needs import missing_reads
 from workers.queue import Bell
 from workers.reading import Readers, Want
@@ -62,7 +62,7 @@ class Tools:
     keyring: Keyring
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     put_off: PutOff = field(init=False, default_factory=PutOff)
-    company: Company = field(init=False, default_factory=Company)
+    worker_count: WorkerCount = field(init=False, default_factory=WorkerCount)
     readers: Readers = field(init=False)
     absorber: Absorber = field(init=False)
 

@@ -25,14 +25,14 @@ COUNTED_S = 5.0
 """For so long the number of workers is believed."""
 
 
-class Company:
+class WorkerCount:
     """How many workers there are, asked of Redis now and then."""
 
     def __init__(self) -> None:
         self._asked_at = float("-inf")
         self._workers = 1
 
-    def workers(self, tools: "Tools") -> int:
+    def now(self, tools: "Tools") -> int:
         """Workers that have reported lately, ourselves included; 1 while Redis is away."""
         if time.monotonic() - self._asked_at > COUNTED_S:
             self._workers = max(1, tools.bell.worker_count() or 1)
@@ -64,8 +64,8 @@ class Holding:
         rows of a lower `seq` than any claimed before may be waiting."""
         try:
             was_set, others = self._tools.bell.look(self.held, self._count)
-            if self._join(others):
-                self._tools.bell.look(self.held, self._count)
+            if joined := self._join(others):
+                self._tools.bell.look(joined, 0)
                 was_set = True
         except DatabaseAway:
             raise
@@ -91,7 +91,7 @@ class Holding:
 
     def _room(self) -> int:
         """How many more partitions are our share."""
-        return -(-self._count // self._tools.company.workers(self._tools)) - len(self.held)
+        return -(-self._count // self._tools.worker_count.now(self._tools)) - len(self.held)
 
     def _acquire(self, wanted: Collection[int]) -> set[int]:
         now_ms, lasts_ms = self._tools.now_ms(), self._tools.settings.lease_ms

@@ -108,7 +108,7 @@ def array(values: Sequence[Any]) -> Any:
     Raises:
         TypeError: a value is of another kind.
     """
-    if any(isinstance(value, bytes) for value in values):
+    if values and isinstance(values[0], bytes):
         return list(values)
     return "{" + ",".join(map(_element, values)) + "}"
 

@@ -29,7 +29,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 def tools(settings: AppSettings, database: Database, keyring: Keyring, redis_url: str, workers: int) -> Tools:
     """A worker of so many."""
     found = Tools(settings.model_copy(update={"partitions": PARTITIONS}), database, Bell(redis_url), keyring)
-    found.company._workers, found.company._asked_at = workers, time.monotonic() + 60
+    found.worker_count._workers, found.worker_count._asked_at = workers, time.monotonic() + 60
     return found
 
 
